@@ -1,0 +1,1 @@
+"""Molecules to captions and captions to molecules, grounded in retrieved neighbours."""

@@ -1,0 +1,108 @@
+"""The values that pass between the steps: pairs from a table, a question with its examples, an answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Direction = Literal["mol2cap", "cap2mol"]
+"""Which way a question goes: a molecule to be described, or a description to be drawn."""
+
+Origin = Literal["model", "repaired", "candidate", "neighbour"]
+"""Where an answer comes from: the model's first answer, one asked again after a check failed, the best of several
+candidates, or the nearest neighbour's own text when nothing else was usable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One molecule with its description, as a row of a table.
+
+    Attributes:
+        key: The row's identifier, unique in its table (a PubChem CID in ChEBI-20).
+        smiles: The molecule, with single backslashes.
+        caption: Its description.
+        source: Where the row comes from, when the table says.
+    """
+
+    key: str
+    smiles: str
+    caption: str
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A retrieved pair and how similar it is to the query (the scale is the retrieval strategy's own)."""
+
+    pair: Pair
+    similarity: float
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a back end is asked.
+
+    Attributes:
+        direction: `mol2cap` (query is SMILES) or `cap2mol` (query is a description).
+        query: The SMILES or the description.
+        examples: Retrieved examples, the most similar first; each prompt orders them as it likes.
+    """
+
+    direction: Direction
+    query: str
+    examples: tuple[Example, ...]
+
+    def target_of(self, pair: Pair) -> str:
+        """The side of `pair` that this question asks for."""
+        return pair.caption if self.direction == "mol2cap" else pair.smiles
+
+    def source_of(self, pair: Pair) -> str:
+        """The side of `pair` that this question shows."""
+        return pair.smiles if self.direction == "mol2cap" else pair.caption
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What an answer cost.
+
+    Attributes:
+        requests: Calls that reached the server.
+        cached: Calls answered from the cache.
+        prompt_tokens: Tokens sent, as the server counts them.
+        completion_tokens: Tokens received, as the server counts them.
+        cost: Money, in the currency of the price that the user gave; 0.0 without a price.
+    """
+
+    requests: int = 0
+    cached: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost: float = 0.0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.requests + other.requests,
+            self.cached + other.cached,
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.cost + other.cost,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a back end says, and how it came to say it.
+
+    Attributes:
+        text: The caption or the SMILES.
+        origin: See `Origin`.
+        attempts: Times the model was asked for this answer (0 when no model was).
+        usage: What it cost.
+        notes: One line for each check that failed on the way, oldest first.
+    """
+
+    text: str
+    origin: Origin
+    attempts: int = 0
+    usage: Usage = field(default_factory=Usage)
+    notes: tuple[str, ...] = ()

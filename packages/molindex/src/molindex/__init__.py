@@ -1,0 +1,1 @@
+"""Molecules to neighbours: SMILES, fingerprints, exact similarity search and BM25."""

@@ -1,0 +1,1 @@
+"""Speech-to-speech translation with language models over discrete speech units."""
