@@ -1,0 +1,111 @@
+"""The key/value cache: allocated once, static shapes, rows of unequal length.
+
+A row's tokens lie in slots 0..length-1. A step writes its keys and values behind each row's length; the caller then
+says by `advance` how many of them count. Slots at or beyond a row's length may hold leftovers (padding of a prefill,
+rejected drafts): no query sees them, because a query at slot t sees slots up to t only and a slot is always rewritten
+before a query reaches it.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from unitlm.errors import InputError
+from unitlm.model import Mask, ModelConfig
+
+
+class KeyValueCache:
+    """Keys and values of all layers for a batch of sequences.
+
+    Attributes:
+        capacity: Slots per row.
+        lengths: Tokens that each row holds, int64 [B], on the device: positions never need a host round trip.
+        extent: The host's upper bound on `lengths`; attention reads no further.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        batch: int,
+        capacity: int,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        static: bool = False,
+    ) -> None:
+        """Allocate [layers, B, G, capacity, C] twice.
+
+        Args:
+            config: The model whose cache this is.
+            batch: Rows B.
+            capacity: The most tokens a row will ever hold.
+            device: Where the model runs.
+            dtype: The model's activation type.
+            static: Attend to all slots at every step, so that shapes never change (CUDA graphs, torch.compile).
+                Otherwise only the slots in use are read, which is what a CPU wants.
+        """
+        shape = (config.layers, batch, config.key_value_heads, capacity, config.head_width)
+        self.keys = torch.zeros(shape, device=device, dtype=dtype)
+        self.values = torch.zeros(shape, device=device, dtype=dtype)
+        self.capacity = capacity
+        self.static = static
+        self.lengths = torch.zeros(batch, dtype=torch.int64, device=device)
+        self.extent = 0
+        # While all rows are known to be equally long, a step is one slice copy instead of a scatter.
+        self._aligned = True
+        self._slots = torch.arange(capacity, device=device)
+
+    def write(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Store a step's `key` and `value` [B, G, S, C] behind each row; return all slots to attend to [B, G, T, C]."""
+        steps = key.shape[2]
+        window = self._window(steps)
+        keys, values = self.keys[layer], self.values[layer]
+        if self._aligned:
+            keys[:, :, self.extent : self.extent + steps] = key
+            values[:, :, self.extent : self.extent + steps] = value
+        else:
+            slots = self.lengths.unsqueeze(1) + self._slots[:steps]  # [B, S]
+            index = slots[:, None, :, None].expand(key.shape)
+            keys.scatter_(2, index, key)
+            values.scatter_(2, index, value)
+        return keys[:, :, :window], values[:, :, :window]
+
+    def mask(self, steps: int) -> Mask:
+        """The mask for `steps` new tokens a row: slot t is seen by the token that goes to slot t or a later one.
+
+        Raises:
+            InputError: The tokens do not fit.
+        """
+        if self.extent + steps > self.capacity:
+            raise InputError(
+                f"cache: {self.extent} + {steps} tokens do not fit into {self.capacity} slots; allocate a larger cache"
+            )
+        if self._aligned and not self.static and (steps == 1 or self.extent == 0):
+            return Mask(is_causal=steps > 1, allowed=None)  # one token sees all slots; a first prefill is plain causal
+        own = self.lengths.unsqueeze(1) + self._slots[:steps]  # [B, S]
+        allowed = self._slots[: self._window(steps)] <= own.unsqueeze(-1)  # [B, S, T]
+        return Mask(is_causal=False, allowed=allowed.unsqueeze(1))
+
+    def advance(self, counts: int | Tensor) -> None:
+        """Let the first `counts` of the tokens just written count: one number for all rows, or int64 [B]."""
+        self.lengths = self.lengths + counts
+        if isinstance(counts, int):
+            self.extent += counts
+        else:
+            self.extent = int(self.lengths.max())
+            self._aligned = bool((self.lengths == self.extent).all())
+
+    def truncate(self, lengths: Tensor) -> None:
+        """Forget the tokens of each row from `lengths` [B] on."""
+        self.lengths = torch.minimum(self.lengths, lengths)
+        self.extent = int(self.lengths.max())
+        self._aligned = bool((self.lengths == self.extent).all())
+
+    def select(self, rows: Tensor) -> None:
+        """Let row i become a copy of the old row `rows[i]` [B'], as beam search and the end of a row need it."""
+        self.keys = self.keys.index_select(1, rows)
+        self.values = self.values.index_select(1, rows)
+        self.lengths = self.lengths.index_select(0, rows)
+
+    def _window(self, steps: int) -> int:
+        return self.capacity if self.static else self.extent + steps

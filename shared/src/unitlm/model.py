@@ -1,0 +1,316 @@
+"""The decoder: one transformer for every task of the house.
+
+Causal, it continues a sequence of units (U-XLM, duration LM, U-SLM AR, molecule captions); bidirectional with stage
+conditioning, it fills in one codec level at a time (U-SLM NAR, VALL-E section 4.2). Pre-norm with RMSNorm, rotary
+positions, SwiGLU and grouped queries: the shape of Llama, so that a trained causal decoder exports to a Llama folder
+(`unitlm.llama`) and any serving engine can run it.
+
+Letters in shapes: B batch, S sequence step, T cache slot, K codebook, V vocabulary, D width, H query head,
+G key/value head, C width of one head.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from unitlm.errors import InputError
+
+if TYPE_CHECKING:
+    from unitlm.cache import KeyValueCache
+
+ABSENT = -1
+"""Id of a codebook, condition or segment that a position does not have. No token has it, so it cannot be mistaken."""
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The shape of a decoder.
+
+    Attributes:
+        vocabulary_size: Number of token ids V.
+        width: Width D of the residual stream.
+        layers: Number of blocks.
+        heads: Query heads H; `width` is a multiple of it.
+        key_value_heads: Key/value heads G; `heads` is a multiple of it.
+        feed_forward_width: Inner width of SwiGLU.
+        rope_base: Base of the rotary frequencies.
+        norm_epsilon: Added to the mean square in RMSNorm.
+        tied: Whether the output head shares the embedding's weight.
+        causal: Whether a position sees only itself and what came before.
+        stages: Number of stages of adaptive normalisation (0: none). VALL-E's NAR model has one per codec level.
+        conditions: Number of condition ids that may be added to a position, such as language ids (0: none).
+        dropout: Probability of dropping an element of a residual branch in training.
+
+    Raises:
+        InputError: A value is out of range.
+    """
+
+    vocabulary_size: int
+    width: int
+    layers: int
+    heads: int
+    key_value_heads: int
+    feed_forward_width: int
+    rope_base: float = 10_000.0
+    norm_epsilon: float = 1e-5
+    tied: bool = True
+    causal: bool = True
+    stages: int = 0
+    conditions: int = 0
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("vocabulary_size", "width", "layers", "heads", "key_value_heads", "feed_forward_width"):
+            if getattr(self, name) < 1:
+                raise InputError(f"model config: {name} must be at least 1, got {getattr(self, name)}")
+        if self.width % self.heads or (self.width // self.heads) % 2:
+            raise InputError(f"model config: width {self.width} must be heads ({self.heads}) times an even number")
+        if self.heads % self.key_value_heads:
+            raise InputError(
+                f"model config: heads ({self.heads}) must be a multiple of key_value_heads ({self.key_value_heads})"
+            )
+        if not 0.0 <= self.dropout < 1.0:
+            raise InputError(f"model config: dropout must be in [0, 1), got {self.dropout}")
+
+    @property
+    def head_width(self) -> int:
+        """Width C of one head."""
+        return self.width // self.heads
+
+
+class Norm(nn.Module):
+    """RMSNorm; with stages, adaptive: each stage scales and shifts the result by vectors of its own.
+
+    This is AdaLN of VALL-E (arXiv 2301.02111, section 4.2.2), `a_i * norm(h) + b_i`, with a_i and b_i learned as one
+    table over stages. The table starts at zero, so an untrained model treats all stages alike.
+    """
+
+    def __init__(self, width: int, epsilon: float, stages: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.epsilon = epsilon
+        self.stage = nn.Embedding(stages, 2 * width) if stages else None
+
+    def forward(self, x: Tensor, stage: Tensor | None) -> Tensor:
+        """Normalise `x` [B, S, D]; `stage` is [B] when the norm has stages."""
+        x = F.rms_norm(x, self.weight.shape, self.weight, self.epsilon)
+        if self.stage is None:
+            return x
+        scale, shift = self.stage(stage).unsqueeze(1).chunk(2, dim=-1)  # [B, 1, D] each
+        return x * (1.0 + scale) + shift  # type: ignore[no-any-return]
+
+
+class Attention(nn.Module):
+    """Self-attention with rotary positions and grouped queries; one fused projection for query, key and value."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.heads, self.groups, self.head_width = config.heads, config.key_value_heads, config.head_width
+        self.query_key_value = nn.Linear(config.width, (self.heads + 2 * self.groups) * self.head_width, bias=False)
+        self.output = nn.Linear(config.width, config.width, bias=False)
+
+    def forward(
+        self, x: Tensor, rotation: tuple[Tensor, Tensor], mask: Mask, cache: KeyValueCache | None, layer: int
+    ) -> Tensor:
+        """Attend over `x` [B, S, D] and over what `cache` holds of this `layer`."""
+        batch, steps, width = x.shape
+        heads = self.query_key_value(x).view(batch, steps, -1, self.head_width).transpose(1, 2)  # [B, H + 2G, S, C]
+        rotated = rotate(heads[:, : self.heads + self.groups], rotation)
+        query, key = rotated[:, : self.heads], rotated[:, self.heads :]
+        value = heads[:, self.heads + self.groups :]
+        if cache is not None:
+            key, value = cache.write(layer, key, value)
+        # A one-row batch of queries against shared heads would be expanded in memory by enable_gqa on some back ends;
+        # it is still the one call that every back end has a fast path for.
+        attended = F.scaled_dot_product_attention(
+            query, key, value, attn_mask=mask.allowed, is_causal=mask.is_causal, enable_gqa=self.groups != self.heads
+        )
+        return self.output(attended.transpose(1, 2).reshape(batch, steps, width))  # type: ignore[no-any-return]
+
+
+class FeedForward(nn.Module):
+    """SwiGLU with gate and up projections fused."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.gate_up = nn.Linear(config.width, 2 * config.feed_forward_width, bias=False)
+        self.down = nn.Linear(config.feed_forward_width, config.width, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [B, S, D] to [B, S, D]."""
+        gate, up = self.gate_up(x).chunk(2, dim=-1)
+        return self.down(F.silu(gate) * up)  # type: ignore[no-any-return]
+
+
+class Block(nn.Module):
+    """One layer: attention and feed-forward, each on a normalised copy of the residual stream."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.attention_norm = Norm(config.width, config.norm_epsilon, config.stages)
+        self.attention = Attention(config)
+        self.feed_forward_norm = Norm(config.width, config.norm_epsilon, config.stages)
+        self.feed_forward = FeedForward(config)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(
+        self,
+        x: Tensor,
+        rotation: tuple[Tensor, Tensor],
+        mask: Mask,
+        stage: Tensor | None,
+        cache: KeyValueCache | None,
+        layer: int,
+    ) -> Tensor:
+        """Map [B, S, D] to [B, S, D]."""
+        attended = self.attention(self.attention_norm(x, stage), rotation, mask, cache, layer)
+        x = x + self.dropout(attended)
+        return x + self.dropout(self.feed_forward(self.feed_forward_norm(x, stage)))  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class Mask:
+    """Who may see whom: either torch's own causal flag, or `allowed` [B or 1, 1, S, T] (True where it may look)."""
+
+    is_causal: bool
+    allowed: Tensor | None
+
+
+class Decoder(nn.Module):
+    """A transformer over one id space in which all alphabets lie side by side.
+
+    Ids are [B, S], or [B, S, K] where a position carries several codebooks at once: their embeddings are summed and
+    `ABSENT` entries add nothing.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(config.vocabulary_size, config.width)
+        self.condition = nn.Embedding(config.conditions, config.width) if config.conditions else None
+        self.layers = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.norm = Norm(config.width, config.norm_epsilon, config.stages)
+        self.head = nn.Linear(config.width, config.vocabulary_size, bias=False)
+        if config.tied:
+            self.head.weight = self.embedding.weight
+        self.reset_parameters()
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw fresh weights: normal(0, 0.02), and the two writers into the residual stream smaller by depth (GPT-2).
+
+        Condition and stage tables start at zero: until they are trained they change nothing.
+        """
+        for name, parameter in self.named_parameters():
+            if name.startswith("condition.") or name.endswith("stage.weight"):
+                nn.init.zeros_(parameter)
+            elif parameter.dim() == 2:
+                writer = name.endswith(("attention.output.weight", "feed_forward.down.weight"))
+                scale = 0.02 / math.sqrt(2 * self.config.layers) if writer else 0.02
+                nn.init.normal_(parameter, std=scale, generator=generator)
+            else:
+                nn.init.ones_(parameter)
+
+    def forward(
+        self,
+        ids: Tensor,
+        *,
+        positions: Tensor | None = None,
+        segments: Tensor | None = None,
+        conditions: Tensor | None = None,
+        stage: Tensor | None = None,
+        cache: KeyValueCache | None = None,
+    ) -> Tensor:
+        """Score the next token of every position (causal) or the token at every position (bidirectional).
+
+        Args:
+            ids: Token ids [B, S] or [B, S, K].
+            positions: Rotary positions [B, S]; counted from 0, or from the cache's lengths, when not given.
+            segments: Document number of each position [B, S]; attention never crosses it. Padding is a document too
+                (by custom `ABSENT`), so no position is ever without anything to look at. Not with a cache.
+            conditions: Condition ids [B, S], `ABSENT` for none.
+            stage: Stage ids [B]; needed exactly when the model has stages.
+            cache: Keys and values of what came before; this call's are appended, the caller advances the cache.
+
+        Returns:
+            Logits [B, S, V].
+        """
+        hidden = self.embed(ids, conditions)
+        hidden = self.transform(hidden, positions=positions, segments=segments, stage=stage, cache=cache)
+        return self.project(hidden)
+
+    def embed(self, ids: Tensor, conditions: Tensor | None = None) -> Tensor:
+        """Look up [B, S] or sum [B, S, K] ids, and add the conditions' vectors: [B, S, D]."""
+        if ids.dim() == 3:
+            present = (ids != ABSENT).unsqueeze(-1)
+            hidden = (self.embedding(ids.clamp(min=0)) * present).sum(dim=2)
+        else:
+            hidden = self.embedding(ids)
+        if conditions is not None:
+            if self.condition is None:
+                raise InputError("the model has no condition embeddings (conditions=0), but condition ids were given")
+            present = (conditions != ABSENT).unsqueeze(-1)
+            hidden = hidden + self.condition(conditions.clamp(min=0)) * present
+        return hidden  # type: ignore[no-any-return]
+
+    def transform(
+        self,
+        hidden: Tensor,
+        *,
+        positions: Tensor | None = None,
+        segments: Tensor | None = None,
+        stage: Tensor | None = None,
+        cache: KeyValueCache | None = None,
+    ) -> Tensor:
+        """Run the blocks over embedded input [B, S, D]; the other arguments are those of `forward`."""
+        if stage is None and self.config.stages:
+            raise InputError(f"the model has {self.config.stages} stages: say which one each row is at (stage=...)")
+        if stage is not None and not self.config.stages:
+            raise InputError("the model has no stages, but stage ids were given")
+        steps = hidden.shape[1]
+        if positions is None:
+            positions = torch.arange(steps, device=hidden.device).unsqueeze(0)  # [1, S]
+            if cache is not None:
+                positions = positions + cache.lengths.unsqueeze(1)  # [B, S]
+        mask = cache.mask(steps) if cache is not None else build_mask(self.config.causal, segments)
+        rotation = rotary_angles(positions, self.config.head_width, self.config.rope_base, hidden.dtype)
+        for index, layer in enumerate(self.layers):
+            hidden = layer(hidden, rotation, mask, stage, cache, index)
+        return self.norm(hidden, stage)  # type: ignore[no-any-return]
+
+    def project(self, hidden: Tensor, start: int = 0, stop: int | None = None) -> Tensor:
+        """Logits of the ids in [start, stop) for hidden states [..., D]; a narrow range costs less than all of V."""
+        return F.linear(hidden, self.head.weight[start:stop])
+
+
+def build_mask(causal: bool, segments: Tensor | None) -> Mask:
+    """The attention mask of a whole sequence; `segments` [B, S] keeps packed documents apart."""
+    if segments is None:
+        return Mask(is_causal=causal, allowed=None)
+    allowed = segments.unsqueeze(2) == segments.unsqueeze(1)  # [B, S, S]
+    if causal:
+        allowed = allowed.tril()
+    return Mask(is_causal=False, allowed=allowed.unsqueeze(1))
+
+
+def rotary_angles(positions: Tensor, head_width: int, base: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Cosine and sine of the rotary angles at `positions` [B, S], each [B, 1, S, C] with the two halves alike.
+
+    Angles are computed in float32: in bf16 positions beyond 256 would already fall together.
+    """
+    exponents = torch.arange(0, head_width, 2, device=positions.device, dtype=torch.float32) / head_width
+    angles = positions.to(torch.float32).unsqueeze(-1) * base**-exponents  # [B, S, C / 2]
+    angles = torch.cat((angles, angles), dim=-1).unsqueeze(1)  # [B, 1, S, C]
+    return angles.cos().to(dtype), angles.sin().to(dtype)
+
+
+def rotate(x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
+    """Turn each pair (c, c + C/2) of `x` [B, H, S, C] by its angle (RoFormer, in the half-split layout of Llama)."""
+    cosine, sine = rotation
+    first, second = x.chunk(2, dim=-1)
+    return x * cosine + torch.cat((-second, first), dim=-1) * sine
