@@ -1,0 +1,137 @@
+"""Greedy decoding that checks proposed continuations instead of writing every unit by itself.
+
+A retrieved neighbour's caption, or the units of a similar sentence, often is the answer for long stretches. Such a
+draft is laid behind what is written so far and scored in one pass of the model; the part that the model would have
+written anyway is accepted, and the model's own choice follows it. The result is that of plain greedy decoding, with
+fewer passes.
+
+(Speculative decoding, arXiv 2211.17192, with text in place of a draft model and greedy acceptance; also known as
+prompt lookup.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from unitlm.errors import InputError
+from unitlm.generate import Continuation, prefill
+from unitlm.model import Decoder
+from unitlm.sampling import Choices
+
+
+@dataclass(frozen=True, slots=True)
+class Drafted:
+    """A greedy continuation and what it took: `calls` passes of the model, the prompt's included."""
+
+    continuation: Continuation
+    calls: int
+
+
+class DraftBook:
+    """Finds, in the drafts, what came after the text that ends as the output does."""
+
+    def __init__(self, drafts: Sequence[Sequence[int]], longest_match: int = 8) -> None:
+        """Index the drafts.
+
+        Args:
+            drafts: Proposed continuations, the most trusted first.
+            longest_match: How many of the last units are compared at the most.
+        """
+        self.drafts = [tuple(draft) for draft in drafts]
+        self.longest_match = longest_match
+        self._places: dict[tuple[int, ...], list[tuple[int, int]]] = {}
+        for number, draft in enumerate(self.drafts):
+            for stop in range(1, len(draft)):
+                for length in range(1, min(longest_match, stop) + 1):
+                    self._places.setdefault(draft[stop - length : stop], []).append((number, stop))
+        self._current = (0, 0)
+
+    def propose(self, written: Sequence[int], count: int) -> tuple[int, ...]:
+        """Up to `count` units that may follow `written`.
+
+        The longest match wins; among equal ones the place that goes on where the last proposal left off, then the
+        first. A match of one unit is trusted only there, since elsewhere it is mostly chance.
+        """
+        if not written:
+            self._current = (0, 0)
+            return self.drafts[0][:count] if self.drafts else ()
+        for length in range(min(self.longest_match, len(written)), 0, -1):
+            places = self._places.get(tuple(written[-length:]), [])
+            number, position = self._current
+            onward = [place for place in places if place[0] == number and place[1] >= position]
+            if length == 1:
+                places = onward[:1]
+            if places:
+                self._current = (onward or places)[0]
+                number, position = self._current
+                return self.drafts[number][position : position + count]
+        return ()
+
+
+@torch.inference_mode()
+def generate_with_drafts(
+    model: Decoder,
+    prompt: Sequence[int],
+    choices: Choices,
+    drafts: Sequence[Sequence[int]],
+    *,
+    limit: int,
+    lookahead: int = 16,
+) -> Drafted:
+    """Continue one prompt greedily, with help from drafts.
+
+    Args:
+        model: A causal decoder, in evaluation mode.
+        prompt: Token ids.
+        choices: What may be written; with an end token.
+        drafts: Proposed continuations as ids of the alphabet, without end tokens, the most trusted first.
+        limit: The most units to write.
+        lookahead: How many proposed units are checked in one pass.
+
+    Returns:
+        The same continuation as `generate` gives with greedy sampling, up to floating-point ties.
+
+    Raises:
+        InputError: No end token among the choices, or a draft with an id outside of the alphabet.
+    """
+    if choices.end is None:
+        raise InputError("drafts: need choices with an end token")
+    for draft in drafts:
+        if any(not choices.start <= unit < choices.stop for unit in draft):
+            raise InputError("drafts: a draft has a unit outside of the alphabet that may be written")
+    book = DraftBook(drafts)
+    head = choices.head(model)
+    hidden, cache = prefill(model, [prompt], limit + lookahead + 1)
+    hidden = hidden.unsqueeze(1)  # [1, 1, D]
+    calls, score = 1, 0.0
+    written: list[int] = []
+    proposed: tuple[int, ...] = ()
+    while True:
+        # Row i scores what follows the proposal's first i units.
+        log_probabilities = F.log_softmax(F.linear(hidden[0], head).float(), dim=-1)
+        own = log_probabilities.argmax(dim=-1)
+        gains = log_probabilities.gather(1, own.unsqueeze(1)).squeeze(1).tolist()
+        own_ids = choices.to_ids(own).tolist()
+        accepted = 0
+        while accepted < len(proposed) and own_ids[accepted] == proposed[accepted]:
+            accepted += 1
+        for gain, unit in zip(gains[: accepted + 1], own_ids, strict=False):
+            if len(written) == limit:
+                return Drafted(Continuation(tuple(written), score, ended=False), calls)
+            score += gain
+            if unit == choices.end:
+                return Drafted(Continuation(tuple(written), score, ended=True), calls)
+            written.append(unit)
+        if len(written) == limit:
+            return Drafted(Continuation(tuple(written), score, ended=False), calls)
+        # The cache holds everything but the model's own last choice; what it holds of a rejected proposal goes.
+        cache.truncate(torch.tensor([len(prompt) + len(written) - 1], device=hidden.device))
+        proposed = book.propose(written, min(lookahead, limit - len(written)))
+        ids = torch.tensor([[written[-1], *proposed]], device=hidden.device)
+        hidden = model.transform(model.embed(ids), cache=cache)
+        cache.advance(ids.shape[1])
+        calls += 1

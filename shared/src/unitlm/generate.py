@@ -1,0 +1,180 @@
+"""Batched decoding: prompts of unequal length in, units of one alphabet out.
+
+The steps of every decoder here: one `prefill` over the prompts, then one token a row at a time through the cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from unitlm.alphabet import Content
+from unitlm.cache import KeyValueCache
+from unitlm.errors import InputError
+from unitlm.model import Decoder
+from unitlm.sampling import GREEDY, Choices, Sampling, choose
+from unitlm.task import Task, Values
+from unitlm.vocabulary import Vocabulary
+
+# On an accelerator, asking whether all rows have ended waits for the device; so it is asked only so often.
+_STEPS_BETWEEN_CHECKS = {"cpu": 1}
+_STEPS_BETWEEN_CHECKS_ELSEWHERE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """What the model wrote.
+
+    Attributes:
+        ids: Vocabulary ids, without the end token.
+        log_probability: Sum of log-probabilities of the ids and of the end token if it came, in nats, among the
+            choices that were open and at temperature 1.
+        ended: Whether the end token came, or the known length was reached, before the limit.
+    """
+
+    ids: tuple[int, ...]
+    log_probability: float
+    ended: bool
+
+
+@torch.inference_mode()
+def generate(
+    model: Decoder,
+    prompts: Sequence[Sequence[int]],
+    choices: Choices,
+    *,
+    limit: int | None = None,
+    lengths: Sequence[int] | None = None,
+    sampling: Sampling = GREEDY,
+    generator: torch.Generator | None = None,
+) -> list[Continuation]:
+    """Continue each prompt with units of one alphabet.
+
+    Args:
+        model: A causal decoder, in evaluation mode.
+        prompts: Token ids of each row; lengths may differ.
+        choices: What may be written. With an end token a row stops there, without one at its known length.
+        limit: The most units a row may write; needed when `lengths` is not given.
+        lengths: The number of units that each row writes, when it is known.
+        sampling: How units are chosen.
+        generator: Source of randomness, on the model's device.
+
+    Returns:
+        One continuation a prompt, in order.
+
+    Raises:
+        InputError: No prompt, an empty one, or a length that is missing or given twice.
+    """
+    if lengths is None and (limit is None or choices.end is None):
+        raise InputError("generate: without known lengths, give a limit and choices with an end token")
+    if lengths is not None and (choices.end is not None or len(lengths) != len(prompts)):
+        raise InputError("generate: known lengths need one number a prompt and choices without an end token")
+    steps = max(lengths) if lengths is not None else (limit or 0)
+    device = model.embedding.weight.device
+    hidden, cache = prefill(model, prompts, steps)
+    head = choices.head(model)
+
+    rows = torch.arange(len(prompts), device=device)  # which prompt each row of the shrinking batch is
+    columns = torch.full((len(prompts), steps), -1, device=device)  # [B, steps], -1 where nothing is written
+    scores = torch.zeros(len(prompts), device=device)
+    wanted = torch.tensor(lengths if lengths is not None else [steps] * len(prompts), device=device)
+    ended = wanted == 0 if lengths is not None else torch.zeros(len(prompts), dtype=torch.bool, device=device)
+    between_checks = _STEPS_BETWEEN_CHECKS.get(device.type, _STEPS_BETWEEN_CHECKS_ELSEWHERE)
+    for step in range(steps):
+        if step % between_checks == 0:
+            active = (~ended[rows]).nonzero().squeeze(1)
+            if len(active) == 0:
+                break
+            # Rows that have ended still cost a full step, so they leave once they are half of the batch.
+            if len(active) <= len(rows) // 2:
+                rows, hidden = rows[active], hidden[active]
+                cache.select(active)
+        logits = F.linear(hidden, head).float()
+        recent = columns[rows, max(0, step - sampling.repetition_window) : step] if sampling.repetition_window else None
+        chosen = choose(logits, sampling, generator, recent)
+        open_rows = ~ended[rows]
+        gain = F.log_softmax(logits, dim=-1).gather(1, chosen.unsqueeze(1)).squeeze(1)
+        scores[rows] += torch.where(open_rows, gain, 0.0)
+        ends = choices.is_end(chosen)
+        columns[rows, step] = torch.where(open_rows & ~ends, chosen, -1)
+        ended[rows] |= ends
+        if lengths is not None:
+            ended[rows] |= wanted[rows] == step + 1
+        if step + 1 < steps:
+            hidden = model.transform(model.embed(choices.to_ids(chosen).unsqueeze(1)), cache=cache).squeeze(1)
+            cache.advance(1)
+    return [
+        Continuation(tuple(choices.to_ids(row[row >= 0]).tolist()), score, end)
+        for row, score, end in zip(columns, scores.tolist(), ended.tolist(), strict=True)
+    ]
+
+
+def prefill(model: Decoder, prompts: Sequence[Sequence[int]], room: int) -> tuple[Tensor, KeyValueCache]:
+    """Read all prompts in one pass.
+
+    Args:
+        model: A causal decoder.
+        prompts: Token ids of each row; lengths may differ.
+        room: How many more tokens a row may get.
+
+    Returns:
+        The hidden state of each row's last token [B, D], and a cache that holds the prompts.
+
+    Raises:
+        InputError: No prompt, or an empty one.
+    """
+    if not prompts or min(map(len, prompts)) == 0:
+        raise InputError("generate: needs at least one prompt, and none may be empty")
+    weight = model.embedding.weight
+    longest = max(map(len, prompts))
+    ids = torch.zeros((len(prompts), longest), dtype=torch.int64)
+    for row, prompt in enumerate(prompts):
+        ids[row, : len(prompt)] = torch.tensor(prompt)
+    cache = KeyValueCache(model.config, len(prompts), longest + room, weight.device, weight.dtype)
+    hidden = model.transform(model.embed(ids.to(weight.device)), cache=cache)  # [B, S, D]
+    last = torch.tensor([len(prompt) for prompt in prompts], device=weight.device)
+    cache.advance(last)
+    return hidden[torch.arange(len(prompts), device=weight.device), last - 1], cache
+
+
+def fill(
+    model: Decoder,
+    vocabulary: Vocabulary,
+    task: Task,
+    cases: Sequence[Values],
+    *,
+    limit: int,
+    examples: Sequence[Sequence[Values]] | None = None,
+    sampling: Sampling = GREEDY,
+    generator: torch.Generator | None = None,
+) -> list[dict[str, Content]]:
+    """Fill in the marked slots of a task line for a batch of cases, one link of a chain after the other.
+
+    Args:
+        model: A causal decoder, in evaluation mode.
+        vocabulary: The ids it was trained with.
+        task: The task line.
+        cases: For each case the content of the slots that are given.
+        limit: The most units a slot may get.
+        examples: For each case its examples in context, all slots filled.
+        sampling: How units are chosen.
+        generator: Source of randomness.
+
+    Returns:
+        For each case all slots, given and generated.
+    """
+    filled = [dict(case) for case in cases]
+    in_context = examples if examples is not None else [()] * len(filled)
+    for slot in task.slots:
+        if not slot.generated or all(slot.name in case for case in filled):
+            continue
+        prompts = [task.prompt(case, vocabulary, shown).ids for case, shown in zip(filled, in_context, strict=True)]
+        choices = Choices.of(vocabulary, slot.alphabet)
+        written = generate(model, prompts, choices, limit=limit, sampling=sampling, generator=generator)
+        for case, continuation in zip(filled, written, strict=True):
+            case[slot.name] = vocabulary.decode(slot.alphabet, continuation.ids)
+    return filled
