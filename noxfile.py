@@ -30,6 +30,7 @@ CARRIER_RUNNERS = ["xllamacpp"]
 SUPPORTED = [(3, 11), (3, 12)]
 # The interpreter that runs nox, when it is a supported one; else the newest supported one on the PATH.
 PYTHON = None if sys.version_info[:2] in SUPPORTED else "3.12"
+HOUSE = ROOT / ".nox" / ("house" if PYTHON is None else "house-3-12")
 
 
 @nox.session(python=PYTHON, reuse_venv=True)
@@ -54,9 +55,7 @@ def install(session: nox.Session, *arguments: str) -> None:
 
 def in_house(session: nox.Session, program: str, *arguments: str, **environment: str) -> None:
     """Run a program of the shared environment."""
-    name = f"{session.python or 'house'}"
-    location = ROOT / ".nox" / ("house" if name == "house" else f"house-{name}")
-    folder = location / ("Scripts" if os.name == "nt" else "bin")
+    folder = HOUSE / ("Scripts" if os.name == "nt" else "bin")
     path = os.pathsep.join([str(folder), os.environ.get("PATH", "")])
     session.run(str(folder / program), *arguments, external=True, env={"PATH": path, **environment})
 
