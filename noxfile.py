@@ -1,7 +1,7 @@
 """Every job of the tree has a session here: `python3 -m nox -l` lists them.
 
-Most sessions share one environment, `.nox/house`, that the session `house` makes and keeps up to date; those that prove
-what a distribution declares (`polyvoice`, `molregpt`) and those that need peers (`bench`) have environments of their own.
+Most sessions share one environment, `.nox/house`, that the session `house` makes and keeps up to date. Those that prove
+what a distribution declares (`polyvoice`, `molregpt`) have environments of their own.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def samples(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", requires=["house"])
 def tests(session: nox.Session) -> None:
-    """Run all tests, a file to a process; CHEBI20_DIR names a folder with the benchmark's files for the golden values."""
+    """Run all tests; with CHEBI20_DIR, a folder with the benchmark's files, the golden values of whole tables too."""
     # One thread a process: with as many processes as cores, more threads only wait for each other.
     arguments = session.posargs or ["-n", "auto", "--maxprocesses", "8", "--dist", "loadfile", "tests"]
     in_house(session, "pytest", *arguments, OMP_NUM_THREADS="1")
