@@ -1,0 +1,1 @@
+"""Codecs: waveforms to codes on several levels, and back."""

@@ -1,0 +1,168 @@
+"""EnCodec at 24 kHz (arXiv 2210.13438): 75 frames a second, 1.5 to 24 kbps, 1024 codes a level.
+
+The model is causal and its convolutions are strided, so the end of a waveform needs care. encodec itself reflects the
+last samples into an incomplete last frame, layer by layer, which no padded batch can imitate. Here a waveform is filled
+up with silence to whole frames instead: the same for one as for many, and equal to encodec for whole frames.
+"""
+
+import pickle
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from speechunits.audio import Waveform, resample
+from speechunits.batching import batches_by_length
+from speechunits.codecs.protocol import Codes
+from speechunits.errors import InputError
+from speechunits.torchaudio_import import import_torchaudio
+
+if TYPE_CHECKING:
+    from encodec.model import EncodecModel
+
+# The last eight digits are the start of the file's SHA-256, which torch.hub checks.
+_PUBLISHED_WEIGHTS = "encodec_24khz-d7cc33bc.th"
+# Convolutions of kernel 7 on frames reflect the first 6 of them; with fewer, padding would be reflected instead.
+_FEWEST_FRAMES_IN_BATCH = 7
+_SAMPLES_PER_BATCH = 24_000 * 120
+
+
+def load_encodec_24khz(
+    weights: Path | None = None, *, bandwidth_kbps: float = 6.0, device: str = "cpu"
+) -> "Encodec24khz":
+    """Load EnCodec for 24 kHz mono; nothing in the weights file is executed.
+
+    Args:
+        weights: a state dict as `.safetensors`, or as a torch file such as the published `encodec_24khz-d7cc33bc.th`;
+            None takes the published weights, downloaded once from the authors' server into torch's hub cache.
+        bandwidth_kbps: 1.5, 3, 6, 12 or 24, for 2, 4, 8, 16 or 32 levels. VALL-E and PolyVoice use 6.
+        device: torch device.
+
+    Raises:
+        InputError: the bandwidth is another one, or the weights are missing or do not fit.
+    """
+    import_torchaudio()
+    from encodec.model import ROOT_URL, EncodecModel
+
+    with warnings.catch_warnings():
+        # torch deprecates the weight norm whose parameter names the published weights have.
+        warnings.simplefilter("ignore", FutureWarning)
+        model = EncodecModel.encodec_model_24khz(pretrained=False)
+    if bandwidth_kbps not in model.target_bandwidths:
+        choices = ", ".join(f"{bandwidth:g}" for bandwidth in model.target_bandwidths)
+        raise InputError(f"EnCodec 24 kHz has no bandwidth of {bandwidth_kbps:g} kbps; it has {choices}")
+    model.set_target_bandwidth(bandwidth_kbps)
+    if weights is None:
+        # encodec's own loader makes the same download, but unpickles it freely.
+        state = torch.hub.load_state_dict_from_url(
+            ROOT_URL + _PUBLISHED_WEIGHTS, map_location="cpu", check_hash=True, weights_only=True
+        )
+    else:
+        state = _read_weights(weights)
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise InputError(f"{weights}: not the weights of EnCodec 24 kHz ({str(error).splitlines()[0]})") from error
+    return Encodec24khz(model.to(device).eval())
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file") from error
+    except (OSError, RuntimeError, EOFError, ValueError, SafetensorError, pickle.UnpicklingError) as error:
+        raise InputError(f"{path}: not a file of weights only") from error
+    if not isinstance(state, dict):
+        raise InputError(f"{path}: not a file of weights only")
+    return state
+
+
+class Encodec24khz:
+    """A `Codec`; made by `load_encodec_24khz`."""
+
+    def __init__(self, model: "EncodecModel") -> None:
+        self._model = model
+        self.sample_rate_hz: int = model.sample_rate
+        self.frame_rate_hz: float = float(model.frame_rate)
+        self.levels: int = model.quantizer.get_num_quantizers_for_bandwidth(model.frame_rate, model.bandwidth)
+        self.codebook_size: int = model.quantizer.bins
+        self._hop = model.encoder.hop_length
+
+    def encode(self, waveform: Waveform) -> Codes:
+        """Return codes `[K, T]` int64; T is the length at 24 kHz over 320, rounded up."""
+        return self.encode_batch([waveform])[0]
+
+    def decode(self, codes: Codes) -> Waveform:
+        """Return the waveform of codes `[K', T]`, 320 T samples at 24 kHz; the first K' of K levels are enough.
+
+        Raises:
+            InputError: the codes are not integers `[K', T]` with 1 <= K' <= K and T >= 1, within the codebook.
+        """
+        return self.decode_batch([codes])[0]
+
+    @torch.inference_mode()
+    def encode_batch(self, waveforms: Sequence[Waveform]) -> list[Codes]:
+        """Return what `encode` returns for each, up to the rounding of batched arithmetic."""
+        rows = [self._fill_frames(resample(waveform, self.sample_rate_hz)) for waveform in waveforms]
+        results: list[Codes] = [np.empty((0, 0), dtype=np.int64)] * len(rows)
+        for batch in self._batches([row.numel() // self._hop for row in rows]):
+            padded = pad_sequence([rows[position] for position in batch], batch_first=True)  # [B, samples]
+            [(codes, _)] = self._model.encode(padded[:, None].to(self._device()))  # [B, K, T]
+            for position, values in zip(batch, codes.cpu(), strict=True):
+                results[position] = values[:, : rows[position].numel() // self._hop].numpy().astype(np.int64)
+        return results
+
+    @torch.inference_mode()
+    def decode_batch(self, codes: Sequence[Codes]) -> list[Waveform]:
+        """Return what `decode` returns for each, up to the rounding of batched arithmetic.
+
+        Raises:
+            InputError: as `decode`, or the items differ in their number of levels.
+        """
+        rows = [self._checked(values) for values in codes]  # each [T, K']
+        if len({row.shape[1] for row in rows}) > 1:
+            raise InputError("the items of a batch have the same number of levels")
+        results: list[Waveform | None] = [None] * len(rows)
+        for batch in self._batches([row.shape[0] for row in rows]):
+            padded = pad_sequence([rows[position] for position in batch], batch_first=True)  # [B, T, K']
+            sound = self._model.decode([(padded.transpose(1, 2).to(self._device()), None)]).cpu()  # [B, 1, samples]
+            for position, samples in zip(batch, sound[:, 0], strict=True):
+                kept = samples[: rows[position].shape[0] * self._hop]
+                results[position] = Waveform(kept.numpy().astype(np.float32), self.sample_rate_hz)
+        return [waveform for waveform in results if waveform is not None]
+
+    def _device(self) -> torch.device:
+        return next(self._model.parameters()).device
+
+    def _fill_frames(self, waveform: Waveform) -> Tensor:
+        samples = torch.tensor(waveform.samples)
+        return torch.nn.functional.pad(samples, (0, -samples.numel() % self._hop))
+
+    def _batches(self, frames: Sequence[int]) -> list[list[int]]:
+        """Return positions to run together; very short items run alone (see _FEWEST_FRAMES_IN_BATCH)."""
+        alone = [[position] for position, count in enumerate(frames) if count < _FEWEST_FRAMES_IN_BATCH]
+        others = [position for position, count in enumerate(frames) if count >= _FEWEST_FRAMES_IN_BATCH]
+        lengths = [frames[position] * self._hop for position in others]
+        together = batches_by_length(lengths, _SAMPLES_PER_BATCH)
+        return alone + [[others[index] for index in batch] for batch in together]
+
+    def _checked(self, codes: Codes) -> Tensor:
+        values = np.asarray(codes)
+        if values.ndim != 2 or values.dtype.kind not in "iu" or not 1 <= values.shape[0] <= self.levels:
+            raise InputError(f"codes are integers [K, T] with K up to {self.levels}, not {list(values.shape)}")
+        if values.shape[1] == 0:
+            raise InputError("codes have at least one frame")
+        if values.min() < 0 or values.max() >= self.codebook_size:
+            raise InputError(f"codes lie in 0 to {self.codebook_size - 1}, not {values.min()} to {values.max()}")
+        return torch.tensor(values.T.astype(np.int64))
