@@ -1,0 +1,36 @@
+"""From what a user writes after `--backend` to a back end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from molregpt.backends.neighbour import NeighbourBackend
+from molregpt.backends.options import BackendOptions
+from molregpt.errors import InputError
+
+if TYPE_CHECKING:
+    from molregpt.backends.protocol import Backend
+
+CHOICES = "neighbour, or the URL of an OpenAI-compatible server such as http://localhost:11434/v1"
+
+
+def create_backend(spec: str, options: BackendOptions | None = None) -> Backend:
+    """Make the back end that `spec` names.
+
+    Args:
+        spec: `neighbour`, or the URL of an OpenAI-compatible server.
+        options: Settings; each back end reads its own part.
+
+    Raises:
+        InputError: An unknown name (the message lists the choices), or settings that the back end cannot work with.
+    """
+    options = options or BackendOptions()
+    if spec == "neighbour":
+        return NeighbourBackend()
+    if spec.lower().startswith(("http://", "https://")):
+        # The HTTP client takes 0.1 s to import, and the neighbour needs none.
+        from molregpt.backends.chat import ChatBackend
+        from molregpt.backends.client import ChatClient
+
+        return ChatBackend(ChatClient(spec, options.server), options)
+    raise InputError(f"unknown back end {spec!r}; choose {CHOICES}")

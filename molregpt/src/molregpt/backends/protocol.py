@@ -1,0 +1,60 @@
+"""What every back end is to its callers, and what a model's reply is before it has been checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from molregpt.errors import InputError
+from molregpt.records import Usage
+
+if TYPE_CHECKING:
+    from molregpt.records import Answer, Question
+
+
+class BackendError(InputError):
+    """The server cannot be used as asked: unreachable, refusing, or failing for longer than the retries last."""
+
+
+class BudgetError(BackendError):
+    """The next request could cost more than what is left of the budget; it was not sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One reply of a model, as it came.
+
+    Attributes:
+        text: What the model wrote; empty when it wrote nothing.
+        problem: Why the server's body holds no message, in one line; empty when it holds one.
+        finish_reason: Why the model stopped, as the server says (`stop`, `length`, ...).
+        usage: What the reply cost.
+    """
+
+    text: str
+    problem: str = ""
+    finish_reason: str = ""
+    usage: Usage = field(default_factory=Usage)
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """Answers questions; one back end serves many questions at once, within one event loop."""
+
+    @property
+    def identity(self) -> str:
+        """Names the model, the endpoint and every setting that may change an answer, in one line without secrets."""
+        ...
+
+    async def answer(self, question: Question) -> Answer:
+        """Answer one question.
+
+        Raises:
+            InputError: The question cannot be answered by this back end.
+            BackendError: The server failed; nothing that was paid for is lost when a cache is set.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Give connections and files back; the back end is not used afterwards."""
+        ...
