@@ -355,6 +355,13 @@ def test_urls_that_are_refused_without_repeating_secrets(url, message):
     assert KEY not in str(caught.value)
 
 
+def test_a_proxy_of_the_environment_does_not_stand_before_this_machine(chat_server, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
+    complete(chat_server.url, retries=0)
+    assert len(chat_server.requests) == 1
+
+
 def test_text_that_is_not_unicode_is_bad_input(chat_server):
     with pytest.raises(InputError, match="not valid Unicode"):
         complete(chat_server.url, (Message("user", "\udcff"),))

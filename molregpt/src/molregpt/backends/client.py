@@ -74,15 +74,18 @@ def parse_endpoint(url: str) -> str:
     return str(parsed.copy_with(path=path + ROUTE))
 
 
-def is_trusted(endpoint: str) -> bool:
-    """Whether a key may be sent to `endpoint` unasked: over https, or to this machine."""
-    url = httpx.URL(endpoint)
-    if url.scheme == "https" or url.host == "localhost":
-        return True
+def is_loopback(endpoint: str) -> bool:
+    """Whether `endpoint` is on this machine."""
+    host = httpx.URL(endpoint).host
     try:
-        return ipaddress.ip_address(url.host).is_loopback
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def is_trusted(endpoint: str) -> bool:
+    """Whether a key may be sent to `endpoint` unasked: over https, or to this machine."""
+    return endpoint.startswith("https://") or is_loopback(endpoint)
 
 
 def parse_completion(body: str) -> Completion:
@@ -148,6 +151,8 @@ class ChatClient:
             headers={"Content-Type": "application/json"}
             | ({"Authorization": f"Bearer {self._key}"} if self._key else {}),
             timeout=httpx.Timeout(options.timeout_s),
+            # Proxies of the environment are for the world outside; they cannot reach this machine's own servers.
+            trust_env=not is_loopback(self.endpoint),
             # The semaphore alone bounds requests: waiting in httpx's pool would count against the time limit.
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=options.concurrency),
         )
