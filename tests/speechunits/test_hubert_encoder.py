@@ -1,6 +1,8 @@
 """HuBERT from fairseq checkpoints: fairseq's own features, no code from the file, batches that change nothing."""
 
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -59,6 +61,7 @@ def test_a_batch_gives_what_single_calls_give(tiny, make_waveform, batch_frames:
 def test_frames_match_the_golden_utterance(tiny, golden_utterance) -> None:
     encoder = load_fairseq_hubert(tiny.path, 1)
     assert (encoder.sample_rate_hz, encoder.frame_rate_hz, encoder.dimension) == (16_000, 50.0, 32)
+    assert encoder.shortest_samples == 400
     [features] = encoder.encode([read_audio(golden_utterance.audio)])
     assert features.shape == (596, 32)  # 596 stands in fairseq's own sample.base.L9.len
 
@@ -181,6 +184,8 @@ def test_other_files_are_refused(tiny, tmp_path: Path) -> None:
         with pytest.raises(InputError, match=rf"{name}\.pt: .*({reason})") as caught:
             load_fairseq_hubert(tmp_path / f"{name}.pt", 1)
         assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match="device 'abacus' cannot be used"):
+        load_fairseq_hubert(tiny.path, 1, device="abacus")
     for layer in (0, 4):
         with pytest.raises(InputError, match=f"layer {layer} is not one of its layers 1 to 3"):
             load_fairseq_hubert(tiny.path, layer)
@@ -192,3 +197,16 @@ def test_batches_hold_everything_once_within_the_budget() -> None:
     assert sorted(position for batch in batches for position in batch) == list(range(200))
     assert all(len(batch) * max(lengths[position] for position in batch) <= 300 for batch in batches)
     assert list(batches_by_length([500, 2], 300)) == [[0], [1]]
+
+
+def test_loading_leaves_logging_alone(tiny) -> None:
+    """fairseq sets up the root logger on import; a program that loads an encoder keeps its own."""
+    code = (
+        "import logging, pathlib, sys\n"
+        "from speechunits.encoders.hubert import load_fairseq_hubert\n"
+        "load_fairseq_hubert(pathlib.Path(sys.argv[1]), 1)\n"
+        "assert 'fairseq' in sys.modules\n"
+        "print(logging.getLogger().handlers, logging.getLogger().level == logging.WARNING)"
+    )
+    result = subprocess.run([sys.executable, "-c", code, tiny.path], capture_output=True, text=True, check=True)
+    assert (result.stdout, result.stderr) == ("[] True\n", "")

@@ -6,8 +6,10 @@ only the transformer runs on a padded batch, under a mask of whole frames. So a 
 """
 
 import dataclasses
+import logging
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,14 +42,18 @@ def load_fairseq_hubert(path: Path, layer: int, *, device: str = "cpu", batch_fr
         batch_frames: most frames in one padded batch; 6,000 are two minutes.
 
     Raises:
-        InputError: the file is not a HuBERT checkpoint, or has no such layer.
+        InputError: the file is not a HuBERT checkpoint, or has no such layer, or the device cannot be used.
     """
     checkpoint = read_hubert_checkpoint(path)
     try:
         model = _build_model(checkpoint, layer)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    return HubertEncoder(model.to(device), checkpoint, layer, batch_frames)
+    try:
+        model.to(device)
+    except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
+        raise InputError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
+    return HubertEncoder(model, checkpoint, layer, batch_frames)
 
 
 class HubertEncoder:
@@ -58,9 +64,9 @@ class HubertEncoder:
         self._layer = layer
         self._normalize = checkpoint.normalize
         self._batch_frames = batch_frames
-        self._shortest = receptive_field(checkpoint.conv_layers)
         self.sample_rate_hz: int = checkpoint.sample_rate_hz
         self.frame_rate_hz: float = checkpoint.sample_rate_hz / hop(checkpoint.conv_layers)
+        self.shortest_samples: int = receptive_field(checkpoint.conv_layers)
         self.dimension: int = int(model.encoder.embedding_dim)
         self.identity: str = f"fairseq-hubert sha256:{checkpoint.sha256[:16]} layer {layer}"
 
@@ -91,15 +97,15 @@ class HubertEncoder:
     def _cut(self, waveform: Waveform) -> Iterator[Tensor]:
         """Yield the pieces that are encoded by themselves; a last piece below one frame has no feature."""
         samples = torch.tensor(resample(waveform, self.sample_rate_hz).samples)
-        if samples.numel() < self._shortest:
+        if samples.numel() < self.shortest_samples:
             raise InputError(
                 f"a waveform of {waveform.duration_s:.4f} s is shorter than one frame"
-                f" ({self._shortest / self.sample_rate_hz:.4f} s)"
+                f" ({self.shortest_samples / self.sample_rate_hz:.4f} s)"
             )
         if self._normalize:
             samples = F.layer_norm(samples, samples.shape)
         for piece in torch.split(samples, _LONGEST_PIECE):
-            if piece.numel() >= self._shortest:
+            if piece.numel() >= self.shortest_samples:
                 yield piece
 
     @torch.inference_mode()
@@ -136,8 +142,9 @@ def hop(conv_layers: Sequence[ConvLayer]) -> int:
 
 def _build_model(checkpoint: HubertCheckpoint, layer: int) -> "HubertModel":
     """Build fairseq's model from the checkpoint's options, cut above `layer`, in evaluation mode."""
-    from fairseq.models.hubert import HubertConfig, HubertModel
-    from fairseq.tasks.hubert_pretraining import HubertPretrainingConfig
+    with _logging_left_alone():
+        from fairseq.models.hubert import HubertConfig, HubertModel
+        from fairseq.tasks.hubert_pretraining import HubertPretrainingConfig
 
     known = {field.name for field in dataclasses.fields(HubertConfig)}
     options: dict[str, Any] = {name: value for name, value in checkpoint.options.items() if name in known}
@@ -159,3 +166,18 @@ def _build_model(checkpoint: HubertCheckpoint, layer: int) -> "HubertModel":
         raise InputError(f"its options and weights do not make a HuBERT: {str(error).splitlines()[0]}") from error
     del model.encoder.layers[layer:]
     return model.eval()
+
+
+@contextmanager
+def _logging_left_alone() -> Iterator[None]:
+    """Keep fairseq from opening the root logger at level INFO while it is imported.
+
+    `logging.basicConfig`, which it calls, does nothing when there is a handler.
+    """
+    root = logging.getLogger()
+    placeholder = logging.NullHandler()
+    root.addHandler(placeholder)
+    try:
+        yield
+    finally:
+        root.removeHandler(placeholder)

@@ -23,6 +23,10 @@ class SpeechEncoder(Protocol):
         """D, the size of one feature."""
 
     @property
+    def shortest_samples(self) -> int:
+        """Samples at `sample_rate_hz` below which there is no frame."""
+
+    @property
     def identity(self) -> str:
         """Names weights and layer; equal identities give equal features. Centroids remember it."""
 
