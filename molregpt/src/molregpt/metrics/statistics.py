@@ -76,8 +76,8 @@ def score_rows(ngrams: Floats, orders: Sequence[int], values: Floats, resampling
 
     def scores_of_sums(sums: Floats) -> Floats:
         ngram_sums, value_sums, counts = np.split(sums, [ngrams.shape[1], ngrams.shape[1] + means], axis=-1)
-        bleus = [bleu_of_sums(ngram_sums, order) for order in orders]
-        return np.concatenate([np.stack(bleus, axis=-1), value_sums / np.maximum(counts, 1.0)], axis=-1)
+        bleus = [bleu_of_sums(ngram_sums, order)[..., None] for order in orders]
+        return np.concatenate([*bleus, value_sums / np.maximum(counts, 1.0)], axis=-1)
 
     resampled = scores_of_sums(_resample_sums(summands, resampling))
     low, high = np.quantile(resampled, [0.025, 0.975], axis=0)
