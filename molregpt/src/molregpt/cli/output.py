@@ -1,0 +1,163 @@
+"""How commands print: one JSON object, or text and tables for people."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from molregpt.asking import Found, Grounded
+    from molregpt.database import CachedIndex
+    from molregpt.evaluation.results import Evaluation, Scores
+    from molregpt.metrics.statistics import Score
+    from molregpt.records import Direction, Example
+
+_SHOWN_NEIGHBOURS = 5
+
+
+def print_json(value: Mapping[str, object]) -> None:
+    """Print exactly one JSON object on stdout."""
+    print(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def print_found(found: Found, *, as_json: bool) -> None:
+    """Print what a search found."""
+    if as_json:
+        print_json(
+            {
+                "direction": found.direction,
+                "query": found.query,
+                "strategy": found.strategy,
+                "neighbours": _examples_json(found.examples),
+            }
+        )
+        return
+    _print_neighbours(found.examples, found.direction, found.strategy)
+
+
+def print_grounded(grounded: Grounded, *, as_json: bool) -> None:
+    """Print an answer, then the neighbours that it was grounded in."""
+    question, answer = grounded.question, grounded.answer
+    if as_json:
+        described = question.direction == "mol2cap"
+        print_json(
+            {
+                "direction": question.direction,
+                "smiles": question.query if described else answer.text,
+                "caption": answer.text if described else question.query,
+                "origin": answer.origin,
+                "attempts": answer.attempts,
+                "notes": list(answer.notes),
+                "usage": asdict(answer.usage),
+                "backend": grounded.backend,
+                "strategy": grounded.strategy,
+                "neighbours": _examples_json(question.examples),
+            }
+        )
+        return
+    # The answer stands alone on the first line, unwrapped, so that a pipe can take it.
+    print(answer.text)
+    sys.stdout.flush()
+    if question.examples:
+        print()
+        _print_neighbours(question.examples[:_SHOWN_NEIGHBOURS], question.direction, grounded.strategy)
+    _print_origin(grounded)
+
+
+def _print_origin(grounded: Grounded) -> None:
+    from rich.console import Console
+
+    answer = grounded.answer
+    told = {
+        "model": "the model's own answer",
+        "repaired": f"the model's answer after {answer.attempts} attempts",
+        "candidate": f"the best of {answer.attempts} attempts; none passed every check",
+        "neighbour": "copied from the nearest neighbour",
+    }[answer.origin]
+    cost = f", cost {answer.usage.cost:.4g}" if answer.usage.cost else ""
+    console = Console(highlight=False)
+    console.print(f"\n{told} (back end: {grounded.backend}{cost})", style="dim", markup=False, soft_wrap=True)
+
+
+def _print_neighbours(examples: Sequence[Example], direction: Direction, strategy: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    kind = "molecules" if direction == "mol2cap" else "descriptions"
+    table = Table(title=f"Nearest {kind} ({strategy})", title_justify="left", title_style="bold", show_lines=True)
+    table.add_column("Similarity", justify="right", no_wrap=True)
+    table.add_column("Key", no_wrap=True)
+    table.add_column("Molecule", overflow="fold", ratio=2)
+    table.add_column("Description", overflow="fold", ratio=3)
+    for example in examples:
+        # Text, not markup: brackets are part of SMILES and of names.
+        pair = example.pair
+        table.add_row(f"{example.similarity:.3f}", Text(pair.key), Text(pair.smiles), Text(pair.caption))
+    Console(highlight=False).print(table)
+
+
+def _examples_json(examples: Sequence[Example]) -> list[dict[str, object]]:
+    return [{"similarity": example.similarity, **asdict(example.pair)} for example in examples]
+
+
+def print_indexes(folder: Path, indexes: Sequence[CachedIndex], *, as_json: bool) -> None:
+    """Print what the cache holds."""
+    if as_json:
+        print_json({"cache": str(folder), "indexes": [asdict(index) for index in indexes]})
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"Indexes in {folder}", title_justify="left", title_style="bold")
+    table.add_column("Pool", no_wrap=True)
+    table.add_column("Index", overflow="fold")
+    table.add_column("Size", justify="right", no_wrap=True)
+    for index in indexes:
+        table.add_row(index.pool, index.name, f"{index.size / 1e6:.1f} MB")
+    Console(highlight=False).print(table)
+
+
+def print_evaluation(evaluation: Evaluation, folder: Path, *, as_json: bool) -> None:
+    """Print the scores of a run and where its files are."""
+    if as_json:
+        print_json(evaluation.as_json())
+        return
+    print_scores(evaluation)
+    print(folder / "report.html")
+
+
+def print_scores(evaluation: Evaluation) -> None:
+    """Print the scores of a run beside the neighbour baseline."""
+    baseline = evaluation.baseline.metrics()
+    title = f"{evaluation.settings.direction}, {len(evaluation.rows):,} rows, {evaluation.settings.backend}"
+    _print_score_table(title, evaluation.scores.metrics(), baseline)
+
+
+def _print_score_table(title: str, scores: Mapping[str, Score], baseline: Mapping[str, Score] | None) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(title), title_justify="left", title_style="bold")
+    table.add_column("Metric", no_wrap=True)
+    for name in ("Score", "95 % interval", "Neighbour", "n") if baseline else ("Score", "95 % interval", "n"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name, score in scores.items():
+        copied = (f"{baseline[name].value:.3f}",) if baseline else ()
+        table.add_row(name, f"{score.value:.3f}", f"{score.low:.3f} - {score.high:.3f}", *copied, f"{score.n:,}")
+    Console(highlight=False).print(table)
+
+
+def print_file_scores(scores: Scores, title: str, folder: Path, *, as_json: bool) -> None:
+    """Print the scores of a predictions file and where they were written."""
+    if as_json:
+        print_json(scores.as_json())
+        return
+    _print_score_table(title, scores.metrics(), None)
+    print(folder / "scores.json")

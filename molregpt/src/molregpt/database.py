@@ -1,0 +1,258 @@
+"""A pool of molecules with descriptions, and its search indexes, which are built once and then read from a cache.
+
+Layout of the cache: `<cache>/pools/<digest of the pool>/` holds one file per index, named after everything that its
+content depends on: fingerprint or tokenizer, the version of the library that computed it, our format version.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
+
+from molregpt.console import messages
+from molregpt.data.shipped import shipped_pairs
+from molregpt.data.table import read_pairs
+from molregpt.errors import InputError
+from molregpt.files import make_folder, write_atomically
+from molregpt.records import Pair
+
+if TYPE_CHECKING:
+    from molindex.captions import CaptionIndex
+    from molindex.fingerprints import Fingerprint
+    from molindex.molecules import MoleculeIndex
+
+FORMAT = 1
+"""Version of the cached files; raised whenever their content or layout changes."""
+
+Tokenizer = Literal["chemistry", "whitespace", "char"]
+
+
+class _Saved(Protocol):
+    def save(self, path: Path) -> None: ...
+
+
+_Index = TypeVar("_Index", bound=_Saved)
+
+
+def cache_folder() -> Path:
+    """Where indexes are kept: `$MOLREGPT_CACHE`, else `molregpt` in the user's cache folder (`$XDG_CACHE_HOME`)."""
+    if own := os.environ.get("MOLREGPT_CACHE"):
+        return Path(own).expanduser()
+    from platformdirs import user_cache_path
+
+    return user_cache_path("molregpt", appauthor=False)
+
+
+def digest_pairs(pairs: Iterable[Pair]) -> str:
+    """A digest (16 hex digits of SHA-256) of the pairs' keys, molecules and captions, in their order."""
+    digest = hashlib.sha256()
+    for pair in pairs:
+        # A unit separator between cells: no table cell holds one, so no two different tables write the same bytes.
+        digest.update(f"{pair.key}\x1f{pair.smiles}\x1f{pair.caption}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def join_tables(tables: Sequence[tuple[str, Sequence[Pair]]]) -> list[Pair]:
+    """One pool of several tables.
+
+    A row that repeats an earlier one (key, molecule and caption) is left out. A key that two tables give to different
+    rows gets the later table's name before it, so that keys stay unique in the pool.
+
+    Args:
+        tables: Name and rows of each table.
+    """
+    pool: dict[str, Pair] = {}
+    for name, pairs in tables:
+        for pair in pairs:
+            held = pool.get(pair.key)
+            if held is None:
+                pool[pair.key] = pair
+            elif (held.smiles, held.caption) != (pair.smiles, pair.caption):
+                key = f"{name}:{pair.key}"
+                pool[key] = Pair(key, pair.smiles, pair.caption, pair.source)
+    return list(pool.values())
+
+
+def open_database(pools: Sequence[Path] = ()) -> Database:
+    """The pool of some tables, or the shipped one.
+
+    Args:
+        pools: Tables as `data.table.read_pairs` reads them; none means the shipped pool.
+
+    Raises:
+        InputError: A table cannot be read.
+    """
+    if not pools:
+        return Database(shipped_pairs())
+    return Database(join_tables([(path.name, read_pairs(path)) for path in pools]))
+
+
+class Database:
+    """Pairs with their indexes; an index is opened when it is first asked for.
+
+    Attributes:
+        pairs: The pool; keys are unique.
+        digest: Names the pool's content.
+        folder: Its folder in the cache; it may not exist, and it may not be writable.
+    """
+
+    def __init__(self, pairs: Sequence[Pair], *, cache: Path | None = None) -> None:
+        self.pairs = tuple(pairs)
+        self.digest = digest_pairs(self.pairs)
+        self.folder = (cache or cache_folder()) / "pools" / self.digest
+
+    def molecule_index(self, fingerprint: Fingerprint) -> MoleculeIndex:
+        """The molecules' fingerprints; each molecule's key is its row in `pairs`, as text.
+
+        Molecules that RDKit cannot read are left out, and a note on stderr says so.
+        """
+        import rdkit
+
+        from molindex.molecules import MoleculeIndex
+
+        rows = [(str(row), pair.smiles) for row, pair in enumerate(self.pairs)]
+        rejected: list[str] = []
+        index = self._open_or_build(
+            f"{str(fingerprint).replace(':', '-')}_rdkit-{rdkit.__version__}_v{FORMAT}",
+            lambda path: MoleculeIndex.open(path, fingerprint),
+            lambda: MoleculeIndex.build(
+                rows,
+                fingerprint=fingerprint,
+                progress=True,
+                on_reject=lambda bad: rejected.append(f"{self.pairs[bad.number - 1].key}: {bad.reason}"),
+            ),
+        )
+        if rejected:
+            note = f"{len(rejected)} of {len(rows)} molecules of the pool are left out; the first is {rejected[0]}"
+            messages().print(note, style="yellow", markup=False)
+        return index
+
+    def caption_index(self, tokenizer: Tokenizer) -> CaptionIndex:
+        """The captions' words; each caption's key is its row in `pairs`, as text."""
+        import bm25s
+
+        from molindex.captions import CaptionIndex
+
+        rows = [(str(row), pair.caption) for row, pair in enumerate(self.pairs)]
+        return self._open_or_build(
+            f"bm25-{tokenizer}_bm25s-{bm25s.__version__}_v{FORMAT}",
+            lambda path: CaptionIndex.open(path),
+            lambda: CaptionIndex.build(rows, tokenizer=tokenizer),
+        )
+
+    def rows_of(self, *, key: str | None = None, smiles: str | None = None) -> frozenset[int]:
+        """Rows of the pool that have this key or hold this very molecule (the same canonical isomeric SMILES).
+
+        A text that RDKit does not read is the same molecule only as the same text.
+        """
+        rows: set[int] = set()
+        if key is not None and (row := self._rows_by_key.get(key)) is not None:
+            rows.add(row)
+        if smiles is not None:
+            rows.update(self._rows_by_molecule.get(_canonical(smiles), ()))
+        return frozenset(rows)
+
+    @cached_property
+    def _rows_by_key(self) -> dict[str, int]:
+        return {pair.key: row for row, pair in enumerate(self.pairs)}
+
+    @cached_property
+    def _rows_by_molecule(self) -> dict[str, list[int]]:
+        import rdkit
+
+        path = self.folder / f"canonical_rdkit-{rdkit.__version__}_v{FORMAT}.json"
+        rows: dict[str, list[int]] = {}
+        for row, canonical in enumerate(self._read_canonical(path)):
+            rows.setdefault(canonical, []).append(row)
+        return rows
+
+    def _read_canonical(self, path: Path) -> list[str]:
+        """Canonical SMILES of the pool: three seconds for the shipped one, so they are kept as well."""
+        from rich.progress import track
+
+        with contextlib.suppress(OSError, ValueError):
+            stored = json.loads(path.read_text("utf-8"))
+            if isinstance(stored, list) and len(stored) == len(self.pairs):
+                return [str(smiles) for smiles in stored]
+        computed = [
+            _canonical(pair.smiles)
+            for pair in track(self.pairs, "Comparing molecules", console=messages(), transient=True)
+        ]
+        with contextlib.suppress(OSError, InputError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, json.dumps(computed))
+        return computed
+
+    def _open_or_build(self, name: str, open_index: Callable[[Path], _Index], build: Callable[[], _Index]) -> _Index:
+        """An index from the cache, or a new one, which is kept for the next time where that is possible."""
+        path = self.folder / name
+        if path.exists():
+            # A damaged file, or one of an unfinished version, is built again and replaced.
+            with contextlib.suppress(ValueError, OSError):
+                return open_index(path)
+        index = build()
+        # A cache that cannot be written costs time at the next start, nothing else.
+        with contextlib.suppress(ValueError, OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            index.save(path)
+        return index
+
+
+def _canonical(smiles: str) -> str:
+    from molindex.smiles import SmilesError, canonical_smiles
+
+    try:
+        return canonical_smiles(smiles)
+    except SmilesError:
+        return smiles
+
+
+@dataclass(frozen=True, slots=True)
+class CachedIndex:
+    """One index in the cache.
+
+    Attributes:
+        pool: Digest of its pool.
+        name: What it depends on.
+        size: Bytes on disk.
+    """
+
+    pool: str
+    name: str
+    size: int
+
+
+def build_indexes(pools: Sequence[Path] = ()) -> None:
+    """Build every index that retrieval may need of a pool, so that no later command waits.
+
+    Args:
+        pools: Tables; none means the shipped pool.
+
+    Raises:
+        InputError: A table cannot be read, or the cache cannot be written.
+    """
+    from molregpt.retrieval.captions import TOKENIZERS
+    from molregpt.retrieval.molecules import FINGERPRINTS
+
+    database = open_database(pools)
+    make_folder(database.folder)
+    for fingerprint, _ in FINGERPRINTS.values():
+        database.molecule_index(fingerprint)
+    for tokenizer in TOKENIZERS.values():
+        database.caption_index(tokenizer)
+    database.rows_of(smiles="C")
+
+
+def list_indexes() -> list[CachedIndex]:
+    """What the cache holds, by pool and name."""
+    return [
+        CachedIndex(path.parent.name, path.name, path.stat().st_size)
+        for path in sorted(cache_folder().glob("pools/*/[!.]*"))
+    ]

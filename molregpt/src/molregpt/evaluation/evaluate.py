@@ -1,0 +1,119 @@
+"""An evaluation from its tables to its files."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from molregpt.errors import InputError
+from molregpt.evaluation.journal import Journal
+from molregpt.evaluation.progress import RunProgress
+from molregpt.evaluation.results import Evaluation, score_rows, write_results
+from molregpt.evaluation.run import Examiner, examine_rows
+from molregpt.evaluation.settings import RunSettings, open_run_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from molregpt.backends import BackendOptions
+    from molregpt.database import Database
+    from molregpt.evaluation.options import EvaluationOptions
+    from molregpt.records import Direction, Pair
+
+ROWS_FILE = "rows.jsonl"
+
+
+def evaluate(
+    direction: Direction, test: Path, out: Path, backend: str, options: EvaluationOptions, settings: BackendOptions
+) -> Evaluation:
+    """Answer a test table, score the answers beside the neighbour baseline, and write a report.
+
+    Writes scores.json, rows.jsonl and report.html into `out`. A run that was stopped, however, is continued by the
+    same call: rows that were answered are not asked again.
+
+    Args:
+        direction: Which way the questions go.
+        test: The test table.
+        out: The run's folder.
+        backend: `neighbour` or the URL of a server.
+        options: How the run is made.
+        settings: How the back end is used.
+
+    Raises:
+        InputError: A table, a strategy or the back end cannot be used, or `out` holds a run with other settings.
+    """
+    from molregpt.data.table import read_pairs
+    from molregpt.database import open_database
+    from molregpt.report.run_report import write_run_report
+
+    pairs = read_pairs(test)
+    database = open_database(options.pool)
+    evaluation = evaluate_pairs(direction, pairs[: options.limit or None], database, out, backend, options, settings)
+    write_run_report(out / "report.html", evaluation, database)
+    return evaluation
+
+
+def evaluate_pairs(
+    direction: Direction,
+    pairs: Sequence[Pair],
+    database: Database,
+    out: Path,
+    backend: str,
+    options: EvaluationOptions,
+    settings: BackendOptions,
+) -> Evaluation:
+    """As `evaluate`, for tables that are already read, and without the report."""
+    from molregpt.backends import create_backend
+    from molregpt.database import digest_pairs
+    from molregpt.retrieval.strategies import STANDARD, create_retriever
+
+    if direction == "mol2cap":
+        _check_queries(pairs)
+    answerer = create_backend(backend, settings)
+    standard = STANDARD[direction]
+    strategy = options.strategy or standard
+    retriever = create_retriever(strategy, database, direction, seed=options.retrieval_seed)
+    nearest = retriever if strategy == standard else create_retriever(standard, database, direction)
+    run = RunSettings(
+        direction=direction,
+        test=digest_pairs(pairs),
+        pool=database.digest,
+        backend=answerer.identity,
+        retrieval=retriever.identity,
+        shots=options.shots,
+    )
+    open_run_folder(out, run)
+    examiner = Examiner(database, retriever, nearest, answerer, direction=direction, shots=options.shots)
+    with Journal(out / ROWS_FILE) as journal:
+        _check_journal(journal, pairs)
+
+        async def examine() -> None:
+            try:
+                with RunProgress(f"Evaluating {direction}", len(pairs), len(journal.rows)) as progress:
+                    await examine_rows(pairs, examiner, journal, concurrency=options.concurrency, report=progress)
+            finally:
+                await answerer.close()
+
+        asyncio.run(examine())
+        rows = [journal.rows[position] for position in range(len(pairs))]
+    evaluation = score_rows(run, rows)
+    write_results(out, evaluation)
+    return evaluation
+
+
+def _check_queries(pairs: Sequence[Pair]) -> None:
+    """Find molecules that cannot be asked about before the first question is paid for."""
+    from molindex.smiles import SmilesError, parse_smiles
+
+    for number, pair in enumerate(pairs, start=1):
+        try:
+            parse_smiles(pair.smiles)
+        except SmilesError as error:
+            raise InputError(f"row {number} of the test table ({pair.key}): {error}") from None
+
+
+def _check_journal(journal: Journal, pairs: Sequence[Pair]) -> None:
+    for position, row in journal.rows.items():
+        if position >= len(pairs) or pairs[position].key != row.key:
+            raise InputError(f"{journal.path}: row {row.key} is not at place {position} of the test table")

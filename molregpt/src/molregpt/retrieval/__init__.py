@@ -1,0 +1,1 @@
+"""Finding the pairs of a pool that are most like a query: strategies by name."""
