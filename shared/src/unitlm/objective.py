@@ -37,7 +37,7 @@ class Objective(Protocol):
 def causal_objective(model: nn.Module, batch: Batch, _generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Cross-entropy (nats) of each next id, weighted by the loss mask. For batches [B, S] that are shifted."""
     logits = model(batch.ids, positions=batch.positions, segments=batch.segments, conditions=batch.conditions)
-    losses = F.cross_entropy(
-        logits.flatten(0, 1).float(), batch.targets.flatten(), reduction="none", ignore_index=ABSENT
-    )
+    # An id that is not to be learned may be one that the model reads but never writes, such as a prompt's.
+    targets = batch.targets.masked_fill(batch.weights == 0, ABSENT)
+    losses = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), reduction="none", ignore_index=ABSENT)
     return (losses * batch.weights.flatten()).sum(), batch.weights.sum()
