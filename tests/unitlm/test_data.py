@@ -15,7 +15,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from unitlm.data import Batch, DataPosition, Packer, Packing
+from unitlm.data import Batch, DataPosition, Packer, Packing, read_ahead
 from unitlm.errors import InputError
 from unitlm.model import ABSENT
 from unitlm.settings import parse_settings
@@ -39,6 +39,10 @@ def write_set(folder: Path, lengths: list[int], per_shard: int = 7, conditions: 
     return ShardSet(folder)
 
 
+def batches(packer: Packer, position: DataPosition, epochs: int | None = None) -> Iterator[Batch]:
+    return (layout.build() for layout, _ in packer.layouts(position, epochs=epochs))
+
+
 def documents(batch: Batch) -> Iterator[tuple[list[int], list[int], list[float], list[int]]]:
     """Ids, targets, weights and positions of each packed document."""
     for row in range(len(batch.ids)):
@@ -54,7 +58,7 @@ LENGTHS = [int(n) for n in np.random.default_rng(0).integers(2, 17, size=40)]
 def test_one_pass_holds_every_example_once(shifted: bool, tmp_path: Path) -> None:
     packer = Packer(write_set(tmp_path, LENGTHS), Packing(rows=3, length=20, shifted=shifted, waiting=4))
     seen = []
-    for batch, _ in packer.batches(DataPosition(seed=1), epochs=1):
+    for batch in batches(packer, DataPosition(seed=1), epochs=1):
         assert batch.ids.shape == (3, 20)
         for ids, targets, weights, positions in documents(batch):
             number = ids[0] // 100
@@ -73,7 +77,7 @@ def test_one_pass_holds_every_example_once(shifted: bool, tmp_path: Path) -> Non
 
 def test_documents_lie_side_by_side(tmp_path: Path) -> None:
     packer = Packer(write_set(tmp_path, LENGTHS), Packing(rows=2, length=30))
-    batch, _ = next(packer.batches(DataPosition(seed=0)))
+    batch = next(batches(packer, DataPosition(seed=0)))
     for row in batch.segments.tolist():
         used = [segment for segment in row if segment != ABSENT]
         assert row == used + [ABSENT] * (len(row) - len(used))
@@ -87,13 +91,16 @@ def test_resuming_at_any_batch_gives_the_same_batches(tmp_path_factory: pytest.T
     rows, waiting, mixed = (data.draw(st.integers(1, bound)) for bound in (4, 5, 3))
     shards = write_set(tmp_path_factory.mktemp("shards"), lengths, per_shard=data.draw(st.integers(1, 9)))
     packing = Packing(rows=rows, length=14, waiting=waiting, mixed_shards=mixed)
-    through = list(islice(Packer(shards, packing).batches(DataPosition(seed=5)), 12))
+    through = [
+        (layout.build(), after) for layout, after in islice(Packer(shards, packing).layouts(DataPosition(5)), 12)
+    ]
     stop = data.draw(st.integers(0, 10))
     # Through JSON, as a checkpoint does it.
     saved = parse_settings(DataPosition, json.loads(json.dumps(asdict(through[stop][1]))), "here")
     assert saved == through[stop][1]
-    again = islice(Packer(ShardSet(shards.infos[0].path.parent), packing).batches(saved), 11 - stop)
-    for (batch, position), (expected, expected_position) in zip(again, through[stop + 1 :], strict=True):
+    again = islice(Packer(ShardSet(shards.infos[0].path.parent), packing).layouts(saved), 11 - stop)
+    for (layout, position), (expected, expected_position) in zip(again, through[stop + 1 :], strict=True):
+        batch = layout.build()
         assert position == expected_position
         for name in ("ids", "targets", "weights", "segments", "positions"):
             assert torch.equal(getattr(batch, name), getattr(expected, name))
@@ -102,18 +109,18 @@ def test_resuming_at_any_batch_gives_the_same_batches(tmp_path_factory: pytest.T
 def test_every_pass_is_whole_and_in_another_order(tmp_path: Path) -> None:
     # Every example has the same length, so that batches close exactly at the end of a pass.
     packer = Packer(write_set(tmp_path, [5] * 12), Packing(rows=3, length=8))
-    numbers = [[ids[0] // 100 for ids, *_ in documents(b)] for b, _ in islice(packer.batches(DataPosition(seed=2)), 4)]
+    numbers = [[ids[0] // 100 for ids, *_ in documents(b)] for b in islice(batches(packer, DataPosition(seed=2)), 4)]
     first, second = numbers[0] + numbers[1], numbers[2] + numbers[3]
     assert sorted(first) == sorted(second) == list(range(12))
     assert first != second
-    other = next(packer.batches(DataPosition(seed=3)))[0]
+    other = next(batches(packer, DataPosition(seed=3)))
     assert [ids[0] // 100 for ids, *_ in documents(other)] != numbers[0]
 
 
 def test_shards_are_mixed(tmp_path: Path) -> None:
     shards = write_set(tmp_path, [5] * 40, per_shard=10)
-    together = next(Packer(shards, Packing(rows=8, length=4, mixed_shards=4)).batches(DataPosition(seed=0)))[0]
-    alone = next(Packer(shards, Packing(rows=8, length=4, mixed_shards=1)).batches(DataPosition(seed=0)))[0]
+    together = next(batches(Packer(shards, Packing(rows=8, length=4, mixed_shards=4)), DataPosition(seed=0)))
+    alone = next(batches(Packer(shards, Packing(rows=8, length=4, mixed_shards=1)), DataPosition(seed=0)))
     origins = [Counter(ids[0] // 1000 for ids, *_ in documents(batch)) for batch in (together, alone)]
     assert len(origins[0]) > 1
     assert len(origins[1]) == 1
@@ -122,13 +129,13 @@ def test_shards_are_mixed(tmp_path: Path) -> None:
 def test_packing_is_dense(tmp_path: Path) -> None:
     lengths = [int(n) for n in np.random.default_rng(1).integers(2, 40, size=600)]
     packer = Packer(write_set(tmp_path, lengths, per_shard=200), Packing(rows=8, length=64, waiting=32))
-    filled = [float((batch.segments >= 0).float().mean()) for batch, _ in islice(packer.batches(DataPosition(0)), 15)]
+    filled = [layout.tokens / (8 * 64) for layout, _ in islice(packer.layouts(DataPosition(0)), 15)]
     assert np.mean(filled) > 0.97
 
 
 def test_conditions_and_codebooks_travel_along(tmp_path: Path) -> None:
     shards = write_set(tmp_path / "c", LENGTHS, conditions=True)
-    for batch, _ in Packer(shards, Packing(rows=3, length=20)).batches(DataPosition(seed=1), epochs=1):
+    for batch in batches(Packer(shards, Packing(rows=3, length=20)), DataPosition(seed=1), epochs=1):
         assert batch.conditions is not None
         present = batch.segments >= 0
         assert torch.equal(batch.conditions[present], batch.ids[present] // 100 % 5)
@@ -138,17 +145,30 @@ def test_conditions_and_codebooks_travel_along(tmp_path: Path) -> None:
     codes[0, 2] = ABSENT
     write_shard(tmp_path / "k.parquet", [Example("k", codes, np.ones(6, np.bool_))], codebooks=4)
     packer = Packer(ShardSet(tmp_path / "k.parquet"), Packing(rows=1, length=8, shifted=False))
-    ((batch, _),) = packer.batches(DataPosition(seed=0), epochs=1)
+    (batch,) = batches(packer, DataPosition(seed=0), epochs=1)
     assert batch.ids.shape == batch.targets.shape == (1, 8, 4)
     assert batch.ids[0, :6].tolist() == batch.targets[0, :6].tolist() == codes.tolist()
     assert (batch.ids[0, 6:] == ABSENT).all()
 
 
-def test_rows_split_a_batch(tmp_path: Path) -> None:
-    batch, _ = next(Packer(write_set(tmp_path, LENGTHS), Packing(rows=4, length=20)).batches(DataPosition(seed=1)))
-    parts = [batch.rows(0, 2), batch.rows(2, 4)]
-    assert torch.equal(torch.cat([part.ids for part in parts]), batch.ids)
-    assert torch.equal(torch.cat([part.weights for part in parts]), batch.weights)
+def test_processes_fill_in_their_own_rows(tmp_path: Path) -> None:
+    layout, _ = next(Packer(write_set(tmp_path, LENGTHS), Packing(rows=4, length=20)).layouts(DataPosition(seed=1)))
+    whole, parts = layout.build(), [layout.build(0, 2), layout.build(2, 4)]
+    for name in ("ids", "targets", "weights", "segments", "positions"):
+        assert torch.equal(torch.cat([getattr(part, name) for part in parts]), getattr(whole, name))
+    assert layout.tokens == int((whole.segments != ABSENT).sum())
+
+
+def test_reading_ahead_changes_nothing() -> None:
+    def failing() -> Iterator[int]:
+        yield 1
+        raise InputError("broken shard")
+
+    assert list(read_ahead(iter([None, 0, 3]))) == [None, 0, 3]
+    ahead = read_ahead(failing())
+    assert next(ahead) == 1
+    with pytest.raises(InputError, match="broken shard"):
+        next(ahead)
 
 
 def test_finished_shards_are_skipped(tmp_path: Path) -> None:

@@ -211,12 +211,24 @@ def test_loss_falls_and_the_model_loads(shards: Path, held_out: Path, tmp_path: 
     assert not torch.equal(load_model(result.checkpoint).norm.weight, model.norm.weight)
 
 
-def test_finished_run_is_not_repeated(shards: Path, tmp_path: Path) -> None:
+def test_finished_run_is_not_repeated(shards: Path, held_out: Path, tmp_path: Path) -> None:
     config = replace(CONFIG, warmup_steps=0, steps=3)
-    first = run(tmp_path, shards, config)
+    first = run(tmp_path, shards, config, held_out)
     before = {path: path.stat().st_mtime_ns for path in first.checkpoint.iterdir()}
-    assert run(tmp_path, shards, config) == first
+    assert run(tmp_path, shards, config, held_out) == first
     assert {path: path.stat().st_mtime_ns for path in first.checkpoint.iterdir()} == before
+
+
+def test_parameters_without_gradients_survive_a_resume(shards: Path, tmp_path: Path) -> None:
+    """The data has no conditions, so their table is never touched and AdamW has no memory of it."""
+    config, ends = replace(CONFIG, steps=12, warmup_steps=0), []
+    for name in ("through", "resumed", "resumed"):
+        if (tmp_path / name).exists():
+            (find_checkpoints(tmp_path / name)[-1] / "checkpoint.json").unlink()
+        model = fresh_model(replace(MODEL, conditions=3))
+        train(model, causal_objective, config, tmp_path / name, ShardSet(shards))
+        ends.append(hash_tensors(dict(model.named_parameters())))
+    assert len(set(ends)) == 1
 
 
 def test_accumulation_does_not_change_the_result(shards: Path, tmp_path: Path) -> None:

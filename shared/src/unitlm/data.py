@@ -3,17 +3,18 @@
 Documents are packed whole into rows of fixed length (never cut: a task without its prompt teaches nothing); attention
 does not cross from one to the next because each has its own segment number. A document that fits no row of the batch
 at hand waits for the next one. Everything follows from a `DataPosition`: two runs that start from equal positions see
-equal batches, and every process packs the same global batch and takes its own rows of it, so the batches do not depend
-on the number of processes. (Packing costs about a microsecond a token; what it saves is a protocol between processes.)
+equal batches. Every process lays out the same global batch, from lengths alone, and fills in its own rows of it only,
+so the batches do not depend on the number of processes and no process waits for another.
 
 Letters in shapes: B row, S sequence step, K codebook, N example.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar, cast
 
 import numpy as np
 import torch
@@ -21,8 +22,9 @@ from torch import Tensor
 
 from unitlm.errors import InputError
 from unitlm.model import ABSENT
-from unitlm.shards import Example, Shard, ShardSet
+from unitlm.shards import Shard, ShardSet
 
+Item = TypeVar("Item")
 Address: TypeAlias = tuple[int, int]
 """Where an example lies: its shard's number and its row there."""
 
@@ -91,22 +93,81 @@ class Batch:
     positions: Tensor
     conditions: Tensor | None
 
-    def rows(self, start: int, stop: int) -> Batch:
-        """The rows from `start` to `stop`."""
-        return self._map(lambda tensor: tensor[start:stop])
-
     def to(self, device: torch.device) -> Batch:
         """The same batch on `device`."""
-        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
-
-    def _map(self, change: Callable[[Tensor], Tensor]) -> Batch:
         return Batch(
-            ids=change(self.ids),
-            targets=change(self.targets),
-            weights=change(self.weights),
-            segments=change(self.segments),
-            positions=change(self.positions),
-            conditions=None if self.conditions is None else change(self.conditions),
+            ids=self.ids.to(device),
+            targets=self.targets.to(device),
+            weights=self.weights.to(device),
+            segments=self.segments.to(device),
+            positions=self.positions.to(device),
+            conditions=None if self.conditions is None else self.conditions.to(device),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """An example that has its place: where to read it, and the steps it takes."""
+
+    shard: Shard
+    row: int
+    length: int
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which documents lie in which row of a global batch.
+
+    Attributes:
+        packing: The batch's shape.
+        codebooks: Codebooks K of a step.
+        conditions: Whether documents carry condition ids.
+        rows: The documents of each row, in order.
+    """
+
+    packing: Packing
+    codebooks: int
+    conditions: bool
+    rows: tuple[tuple[Document, ...], ...]
+
+    @property
+    def tokens(self) -> int:
+        """Steps that are not padding."""
+        return sum(document.length for row in self.rows for document in row)
+
+    def build(self, start: int = 0, stop: int | None = None) -> Batch:
+        """Fill in the rows from `start` to `stop`."""
+        chosen = self.rows[start:stop]
+        shape, many = (len(chosen), self.packing.length), self.codebooks > 1
+        unit_shape = (*shape, self.codebooks) if many else shape
+        # A lone id has to be one the embedding knows; its segment and weight say that it is padding.
+        ids = np.full(unit_shape, ABSENT if many else 0, np.int64)
+        targets = np.full(unit_shape, ABSENT, np.int64)
+        weights = np.zeros(shape, np.float32)
+        segments = np.full(shape, ABSENT, np.int64)
+        positions = np.zeros(shape, np.int64)
+        conditions = np.full(shape, ABSENT, np.int64) if self.conditions else None
+        ahead = int(self.packing.shifted)
+        for row, documents in enumerate(chosen):
+            used = 0
+            for segment, document in enumerate(documents):
+                example, length = document.shard[document.row], document.length
+                span = slice(used, used + length)
+                ids[row, span] = example.ids[:length]
+                targets[row, span] = example.ids[ahead:]
+                weights[row, span] = example.loss_mask[ahead:]
+                segments[row, span] = segment
+                positions[row, span] = np.arange(length)
+                if conditions is not None and example.conditions is not None:
+                    conditions[row, span] = example.conditions[:length]
+                used += length
+        return Batch(
+            ids=torch.from_numpy(ids),
+            targets=torch.from_numpy(targets),
+            weights=torch.from_numpy(weights),
+            segments=torch.from_numpy(segments),
+            positions=torch.from_numpy(positions),
+            conditions=None if conditions is None else torch.from_numpy(conditions),
         )
 
 
@@ -125,7 +186,7 @@ class Packer:
                 raise InputError(f"{info.path}: an example has {info.longest} ids, a row has room for {room}")
         self._shards, self._packing = shards, packing
 
-    def batches(self, position: DataPosition, *, epochs: int | None = None) -> Iterator[tuple[Batch, DataPosition]]:
+    def layouts(self, position: DataPosition, *, epochs: int | None = None) -> Iterator[tuple[Layout, DataPosition]]:
         """Pack from `position` on.
 
         Args:
@@ -133,35 +194,39 @@ class Packer:
             epochs: Stop after this many passes over the data, counted from the very first; never when not given.
 
         Yields:
-            A batch, and the position behind it. The last batch of a bounded pass may have empty rows.
+            A global batch's layout, and the position behind it. The last one of a bounded pass may have empty rows.
         """
-        waiting = [(address, self._shards.load(address[0])[address[1]]) for address in position.waiting]
+        waiting = [(address, self._document(self._shards.load(address[0]), address[1])) for address in position.waiting]
         stream = self._read(position, epochs)
         while True:
-            rows = _Rows(self._packing, self._shards)
-            waiting = [(address, example) for address, example in waiting if not rows.place(example)]
+            rows = _Rows(self._packing)
+            waiting = [(address, document) for address, document in waiting if not rows.place(document)]
             while len(waiting) < self._packing.waiting and not rows.full:
                 item = next(stream, None)
                 if item is None:
                     break
-                address, example, position = item
-                if not rows.place(example):
-                    waiting.append((address, example))
+                address, document, position = item
+                if not rows.place(document):
+                    waiting.append((address, document))
             if rows.empty:
                 return
             position = replace(position, waiting=tuple(address for address, _ in waiting))
-            yield rows.batch(), position
+            documents = tuple(map(tuple, rows.documents))
+            yield Layout(self._packing, self._shards.codebooks, self._shards.conditions, documents), position
 
-    def _read(self, position: DataPosition, epochs: int | None) -> Iterator[tuple[Address, Example, DataPosition]]:
-        """Examples from `position` on, each with the position behind it."""
+    def _document(self, shard: Shard, row: int) -> Document:
+        return Document(shard, row, shard.length(row) - self._packing.shifted)
+
+    def _read(self, position: DataPosition, epochs: int | None) -> Iterator[tuple[Address, Document, DataPosition]]:
+        """Documents from `position` on, each with the position behind it."""
         while epochs is None or position.epoch < epochs:
-            for address, example in self._read_epoch(position):
+            for address, document in self._read_epoch(position):
                 position = replace(position, cursor=position.cursor + 1)
-                yield address, example, position
+                yield address, document, position
             position = replace(position, epoch=position.epoch + 1, cursor=0)
 
-    def _read_epoch(self, position: DataPosition) -> Iterator[tuple[Address, Example]]:
-        """Examples of `position`'s pass from its cursor on, each with its (shard, row)."""
+    def _read_epoch(self, position: DataPosition) -> Iterator[tuple[Address, Document]]:
+        """Documents of `position`'s pass from its cursor on, each with its (shard, row)."""
         infos, mixed = self._shards.infos, self._packing.mixed_shards
         order = np.random.default_rng([position.seed, position.epoch]).permutation(len(infos))
         skip = position.cursor
@@ -176,62 +241,42 @@ class Packer:
             shuffle = np.random.default_rng([position.seed, position.epoch, start + 1]).permutation(rows)
             for index in shuffle[skip:]:
                 shard, row = addresses[index]
-                yield (shard, row), loaded[shard][row]
+                yield (shard, row), self._document(loaded[shard], row)
             skip = 0
 
 
 class _Rows:
-    """A batch being filled."""
+    """A batch being laid out."""
 
-    def __init__(self, packing: Packing, shards: ShardSet) -> None:
-        shape = (packing.rows, packing.length)
-        many = shards.codebooks > 1
-        unit_shape = (*shape, shards.codebooks) if many else shape
-        self._shifted, self._length = packing.shifted, packing.length
-        # A lone id has to be one the embedding knows; its segment and weight say that it is padding.
-        self._ids = np.full(unit_shape, ABSENT if many else 0, np.int64)
-        self._targets = np.full(unit_shape, ABSENT, np.int64)
-        self._weights = np.zeros(shape, np.float32)
-        self._segments = np.full(shape, ABSENT, np.int64)
-        self._positions = np.zeros(shape, np.int64)
-        self._conditions = np.full(shape, ABSENT, np.int64) if shards.conditions else None
-        self._used = [0] * packing.rows
-        self._documents = [0] * packing.rows
+    def __init__(self, packing: Packing) -> None:
+        self._length = packing.length
+        self._used = np.zeros(packing.rows, np.int64)
+        self.documents: list[list[Document]] = [[] for _ in range(packing.rows)]
 
     @property
     def empty(self) -> bool:
-        return not any(self._used)
+        return not self._used.any()
 
     @property
     def full(self) -> bool:
-        return min(self._used) == self._length
+        return bool(self._used.min() == self._length)
 
-    def place(self, example: Example) -> bool:
-        """Put `example` into the fullest row that still has room for it; say whether there was one."""
-        length = len(example.ids) - self._shifted
-        fitting = [row for row, used in enumerate(self._used) if used + length <= self._length]
-        if not fitting:
+    def place(self, document: Document) -> bool:
+        """Put `document` into the fullest row that still has room for it; say whether there was one."""
+        fits = self._used + document.length <= self._length
+        if not fits.any():
             return False
-        row = max(fitting, key=lambda row: self._used[row])
-        span = slice(self._used[row], self._used[row] + length)
-        ahead = int(self._shifted)
-        self._ids[row, span] = example.ids[:length]
-        self._targets[row, span] = example.ids[ahead:]
-        self._weights[row, span] = example.loss_mask[ahead:]
-        self._segments[row, span] = self._documents[row]
-        self._positions[row, span] = np.arange(length)
-        if self._conditions is not None and example.conditions is not None:
-            self._conditions[row, span] = example.conditions[:length]
-        self._used[row] += length
-        self._documents[row] += 1
+        row = int(np.where(fits, self._used, -1).argmax())
+        self.documents[row].append(document)
+        self._used[row] += document.length
         return True
 
-    def batch(self) -> Batch:
-        return Batch(
-            ids=torch.from_numpy(self._ids),
-            targets=torch.from_numpy(self._targets),
-            weights=torch.from_numpy(self._weights),
-            segments=torch.from_numpy(self._segments),
-            positions=torch.from_numpy(self._positions),
-            conditions=None if self._conditions is None else torch.from_numpy(self._conditions),
-        )
+
+def read_ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """The same items, each prepared by a thread while the one before it is in use."""
+    end = object()
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        coming = pool.submit(next, items, end)
+        while (item := coming.result()) is not end:
+            coming = pool.submit(next, items, end)
+            yield cast(Item, item)

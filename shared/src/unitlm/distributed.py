@@ -78,7 +78,8 @@ def join_processes(device: str = "auto") -> Iterator[Processes]:
         torch.cuda.set_device(chosen)
     opened = launched and not dist.is_initialized()
     if opened:
-        dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+        on_cuda = chosen.type == "cuda"
+        dist.init_process_group("nccl" if on_cuda else "gloo", device_id=chosen if on_cuda else None)
     try:
         if dist.is_initialized():
             yield Processes(dist.get_rank(), dist.get_world_size(), chosen)

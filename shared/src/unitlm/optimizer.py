@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from unitlm.distributed import shard_like
 from unitlm.errors import InputError
 
+KEYS = ("exp_avg", "exp_avg_sq", "step")
+
 
 def build_optimizer(
     parameters: Mapping[str, nn.Parameter], *, weight_decay: float, betas: tuple[float, float], device: torch.device
@@ -26,7 +28,7 @@ def optimizer_tensors(optimizer: torch.optim.AdamW, parameters: Mapping[str, nn.
     return {
         f"{key}/{name}": value
         for name, parameter in parameters.items()
-        for key, value in sorted(optimizer.state[parameter].items())
+        for key, value in sorted(optimizer.state.get(parameter, {}).items())
     }
 
 
@@ -36,11 +38,14 @@ def load_optimizer_tensors(
     """Give `optimizer` the memory that `optimizer_tensors` listed, whole; it is sharded here.
 
     Raises:
-        InputError: The memory of a parameter is missing.
+        InputError: A part of a parameter's memory is missing.
     """
-    state: dict[nn.Parameter, dict[str, Tensor]] = {parameter: {} for parameter in parameters.values()}
+    state: dict[nn.Parameter, dict[str, Tensor]] = {}
     for name, parameter in parameters.items():
-        for key in ("exp_avg", "exp_avg_sq", "step"):
+        if not any(f"{key}/{name}" in tensors for key in KEYS):
+            continue  # it has never had a gradient, such as a table of conditions that the data does not use
+        state[parameter] = {}
+        for key in KEYS:
             whole = tensors.get(f"{key}/{name}")
             if whole is None:
                 raise InputError(f"{where}: the optimizer's state lacks {key}/{name}")
@@ -49,7 +54,7 @@ def load_optimizer_tensors(
     order = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     optimizer.load_state_dict(
         {
-            "state": {number: state[parameter] for number, parameter in enumerate(order)},
+            "state": {number: state[parameter] for number, parameter in enumerate(order) if parameter in state},
             "param_groups": optimizer.state_dict()["param_groups"],
         }
     )

@@ -163,6 +163,10 @@ class Shard:
         self._loss_mask, _ = _flatten(table, "loss_mask", np.bool_)
         self._conditions = _flatten(table, "conditions", np.int32)[0] if info.conditions else None
 
+    def length(self, row: int) -> int:
+        """Steps of the example in `row`."""
+        return int(self._offsets[row + 1] - self._offsets[row])
+
     def __getitem__(self, row: int) -> Example:
         start, stop = int(self._offsets[row]), int(self._offsets[row + 1])
         ids = self._ids[start * self._codebooks : stop * self._codebooks]

@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import cast
 
@@ -20,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from unitlm.checkpoint import Checkpoint, hash_tensors, read_checkpoint, write_checkpoint
-from unitlm.data import Batch, DataPosition, Packer, Packing
+from unitlm.data import Batch, DataPosition, Packer, Packing, read_ahead
 from unitlm.distributed import Processes, gather, join_processes, parallelize, shard_like, sync_gradients
 from unitlm.ema import WeightAverage
 from unitlm.errors import InputError
@@ -51,7 +52,8 @@ class TrainResult:
         step: The last step taken.
         finished: Whether it was the last one asked for; otherwise the run was told to stop and can be continued.
         checkpoint: Where its state is; `load_model` reads the weights from it (`part="average"`: the averaged ones).
-        held_out_loss: Loss per target on the held-out data at the end (nats), when there is such data.
+        held_out_loss: Loss per target on the held-out data at the end (nats), when there is such data; of a run that
+            was told to stop, the last one of this call, if any.
     """
 
     step: int
@@ -96,12 +98,12 @@ def train(
         record_run(run_folder, trainer.describe(shards, held_out), FREE, processes)
         found = find_checkpoints(run_folder)
         position = trainer.restore(found[-1]) if found else DataPosition(config.seed)
-        batches = trainer.packer(shards).batches(position)
+        shares = read_ahead(trainer.shares(shards, position))
         first, step, stopped, held_out_loss = trainer.step + 1, trainer.step, False, None
         with Reporter(run_folder, config, step, enabled=processes.is_first) as reporter:
             for step in range(first, config.steps + 1):
-                batch, position = next(batches)
-                report = trainer.update(batch, stop_asked=stop.received)
+                share, position = next(shares)
+                report = trainer.update(share, stop_asked=stop.received)
                 last, stopped = step == config.steps, report.stop_asked
                 reporter.update(step, position.epoch, report, write=last or step % config.log_every == 0)
                 if held_out is not None and (last or _due(step, config.evaluate_every)):
@@ -111,7 +113,17 @@ def train(
                     trainer.save(run_folder, position)
                 if stopped:
                     break
+        if held_out is not None and held_out_loss is None and not stopped:  # the run was finished already
+            held_out_loss = trainer.evaluate(held_out)
     return TrainResult(step, step == config.steps, checkpoint_folder(run_folder, step), held_out_loss)
+
+
+@dataclass(frozen=True)
+class _Share:
+    """One process's part of a global batch: its micro-batches with their numbers, and the tokens of the whole."""
+
+    micro_batches: tuple[tuple[int, Batch], ...]
+    tokens: int
 
 
 class _Trainer:
@@ -148,15 +160,22 @@ class _Trainer:
             "data": {"train": shards.digest, "held_out": held_out.digest if held_out else None},
         }
 
-    def packer(self, shards: ShardSet) -> Packer:
-        config = self._config
+    def shares(
+        self, shards: ShardSet, position: DataPosition, *, epochs: int | None = None
+    ) -> Iterator[tuple[_Share, DataPosition]]:
+        """This process's shares of the global batches from `position` on, each with the position behind it."""
+        config, processes = self._config, self._processes
         packing = Packing(
             config.batch_rows, config.sequence_length, shifted=config.shifted, mixed_shards=config.mixed_shards
         )
-        return Packer(shards, packing)
+        rows = config.micro_batch_rows
+        own = range(processes.rank, config.batch_rows // rows, processes.count)
+        for layout, after in Packer(shards, packing).layouts(position, epochs=epochs):
+            built = tuple((number, layout.build(number * rows, (number + 1) * rows)) for number in own)
+            yield _Share(built, layout.tokens), after
 
-    def update(self, batch: Batch, *, stop_asked: bool) -> StepReport:
-        """Take one step on the global `batch`."""
+    def update(self, share: _Share, *, stop_asked: bool) -> StepReport:
+        """Take one step, of whose global batch this process computes `share`."""
         self.step += 1
         config, processes = self._config, self._processes
         rate = config.learning_rate * learning_rate_factor(
@@ -171,9 +190,9 @@ class _Trainer:
             group["lr"] = rate
         self._parallel.train()
         totals = torch.zeros(3, dtype=torch.float64, device=processes.device)
-        micro_batches = list(self._own_micro_batches(batch))
-        for index, (number, micro_batch) in enumerate(micro_batches):
-            with sync_gradients(self._parallel, now=index == len(micro_batches) - 1):
+        last, _ = share.micro_batches[-1]
+        for number, micro_batch in share.micro_batches:
+            with sync_gradients(self._parallel, now=number == last):
                 loss, weight = self._score(micro_batch, (self.step, number))
                 loss.backward()  # type: ignore[no-untyped-call]
             totals[0] += loss.detach()
@@ -185,7 +204,7 @@ class _Trainer:
         return StepReport(
             loss=loss_sum / weight_sum,
             targets=weight_sum,
-            tokens=int((batch.segments >= 0).sum()),
+            tokens=share.tokens,
             gradient_norm=norm,
             learning_rate=rate,
             stop_asked=stop_votes > 0,
@@ -212,10 +231,9 @@ class _Trainer:
         self._parallel.eval()
         totals = torch.zeros(2, dtype=torch.float64, device=self._processes.device)
         with self._average.in_place_of_weights() if self._average is not None else nullcontext():
-            for index, (batch, _) in enumerate(self.packer(held_out).batches(DataPosition(seed=0), epochs=1)):
-                if self._config.evaluation_batches and index == self._config.evaluation_batches:
-                    break
-                for number, micro_batch in self._own_micro_batches(batch):
+            shares = read_ahead(self.shares(held_out, DataPosition(seed=0), epochs=1))
+            for index, (share, _) in enumerate(islice(shares, self._config.evaluation_batches or None)):
+                for number, micro_batch in share.micro_batches:
                     loss, weight = self._score(micro_batch, (0, index * self._config.batch_rows + number))
                     totals[0] += loss
                     totals[1] += weight
@@ -263,12 +281,6 @@ class _Trainer:
                 wholes[name] = whole
         return wholes
 
-    def _own_micro_batches(self, batch: Batch) -> Iterator[tuple[int, Batch]]:
-        """This process's share of the global batch, each micro-batch with its number in it."""
-        rows = self._config.micro_batch_rows
-        for number in range(self._processes.rank, self._config.batch_rows // rows, self._processes.count):
-            yield number, batch.rows(number * rows, (number + 1) * rows).to(self._processes.device)
-
     def _score(self, micro_batch: Batch, key: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Sum of losses and of weights, with chance that depends on the seed and `key` alone."""
         seed = int(np.random.SeedSequence([self._config.seed, *key]).generate_state(1, np.uint64)[0] >> np.uint64(1))
@@ -276,7 +288,7 @@ class _Trainer:
         generator = torch.Generator().manual_seed(seed)
         device, bf16 = self._processes.device.type, self._config.precision == "bf16"
         with torch.autocast(device, dtype=torch.bfloat16, enabled=bf16):
-            return self._objective(self._parallel, micro_batch, generator)
+            return self._objective(self._parallel, micro_batch.to(self._processes.device), generator)
 
 
 @contextmanager
