@@ -74,10 +74,11 @@ def train(
 
     Args:
         model: Freshly made (or pre-trained), on the CPU; only parameters that require gradients are trained and
-            saved, so a model with an adapter works. It holds the raw final weights afterwards (with FSDP2: shards).
+            saved, so a model with an adapter works. Afterwards it holds the raw final weights (with FSDP2: shards) and
+            is in evaluation mode.
         objective: What to minimise.
         config: How.
-        run_folder: Where everything goes; one run has one folder.
+        run_folder: Where everything goes, on a disk that all processes share; one run has one folder.
         shards: What to train on.
         held_out: What to evaluate on.
 
@@ -115,6 +116,7 @@ def train(
                     break
         if held_out is not None and held_out_loss is None and not stopped:  # the run was finished already
             held_out_loss = trainer.evaluate(held_out)
+    model.eval()
     return TrainResult(step, step == config.steps, checkpoint_folder(run_folder, step), held_out_loss)
 
 
