@@ -67,13 +67,20 @@ def load_tokenizer(name: str = "scibert") -> CaptionTokenizer:
 
 @cache
 def _load_scibert() -> CaptionTokenizer:
-    from tokenizers import BertWordPieceTokenizer
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordPiece
+    from tokenizers.normalizers import BertNormalizer
+    from tokenizers.pre_tokenizers import BertPreTokenizer
 
     content = gzip.decompress(asset("scibert_vocab.txt.gz").read_bytes())
     # Not str.splitlines: some tokens are themselves line separators of Unicode.
     tokens = content.decode("utf-8").removesuffix("\n").split("\n")
-    wordpiece = BertWordPieceTokenizer({token: i for i, token in enumerate(tokens)}, lowercase=True)
-    return CaptionTokenizer("scibert", hashlib.sha256(content).hexdigest(), _encoder(wordpiece._tokenizer, "[UNK]"))
+    unknown = "[UNK]"
+    tokenizer = Tokenizer(WordPiece({token: i for i, token in enumerate(tokens)}, unk_token=unknown))
+    tokenizer.normalizer = BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = BertPreTokenizer()
+    tokenizer.add_special_tokens([unknown, "[PAD]", "[CLS]", "[SEP]", "[MASK]"])
+    return CaptionTokenizer("scibert", hashlib.sha256(content).hexdigest(), _encoder(tokenizer, unknown))
 
 
 def _load_file(path: Path) -> CaptionTokenizer:
