@@ -161,3 +161,9 @@ def smollm2_url() -> Iterator[str]:
     server = xllamacpp.Server(params)  # returns once the model is loaded; stops when it is garbage
     yield server.listening_address + "/v1"
     del server
+
+
+@pytest.fixture(scope="session")
+def index_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache folder for the whole session, so that the shipped pool is indexed once."""
+    return tmp_path_factory.mktemp("molregpt-cache")

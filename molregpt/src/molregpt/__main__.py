@@ -1,0 +1,5 @@
+"""`python -m molregpt`."""
+
+from molregpt.cli import main
+
+main()
