@@ -54,16 +54,16 @@ def import_fairseq_kmeans(path: Path, encoder: str = "", frame_rate_hz: float = 
 class _Record:
     """Stands for an object of any class: takes every argument and state, does nothing."""
 
-    names: tuple[str, str] = ("", "")
+    names: tuple[str, str] = ("", "")  # module and name of the class that it stands for
+    arguments: tuple[Any, ...]
+    state: dict[str, Any]
 
     def __new__(cls, *arguments: Any) -> "_Record":
+        # Not in __init__: the stream may make an object without calling that.
         record = super().__new__(cls)
         record.arguments = arguments
         record.state = {}
         return record
-
-    arguments: tuple[Any, ...]
-    state: dict[str, Any]
 
     def __init__(self, *arguments: Any) -> None:
         """Take what `__new__` took."""
