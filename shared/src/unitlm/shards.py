@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from unitlm.errors import InputError
 from unitlm.files import replacing
+from unitlm.task import Compiled
 
 FORMAT = "unitlm-shard-1"
 WRITE_ROWS = 4096  # rows turned into a parquet row group at once: bounds the writer's memory
@@ -42,6 +43,11 @@ class Example:
     ids: NDArray[np.int32]
     loss_mask: NDArray[np.bool_]
     conditions: NDArray[np.int32] | None = None
+
+    @classmethod
+    def of(cls, key: str, compiled: Compiled) -> Example:
+        """A task line, filled in, as an example."""
+        return cls(key, np.array(compiled.ids, np.int32), np.array(compiled.loss_mask, np.bool_))
 
 
 @dataclass(frozen=True)

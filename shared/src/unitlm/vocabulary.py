@@ -6,8 +6,6 @@ side by side. A slot's content is written as `<alphabet> ids... <end>`, so a seq
 
 from __future__ import annotations
 
-import json
-import os
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from unitlm.alphabet import Alphabet, Content, alphabet_from_json
 from unitlm.errors import InputError
+from unitlm.files import read_json, write_json
 
 if TYPE_CHECKING:
     from unitlm.task import Task
@@ -129,13 +128,8 @@ class Vocabulary:
             raise InputError(f"vocabulary: malformed ({type(error).__name__}: {error})") from error
 
     def save(self, path: Path) -> None:
-        """Write the vocabulary as JSON; a reader sees the old file or the new one, never a part."""
-        temporary = path.with_name(path.name + ".tmp")
-        with temporary.open("w", encoding="utf-8") as file:
-            json.dump(self.to_json(), file, ensure_ascii=False, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        """Write the vocabulary as JSON, atomically."""
+        write_json(path, self.to_json())
 
     @classmethod
     def load(cls, path: Path) -> Vocabulary:
@@ -144,12 +138,9 @@ class Vocabulary:
         Raises:
             InputError: No such file, or not a vocabulary.
         """
+        values = read_json(path)
         try:
-            return cls.from_json(json.loads(path.read_text(encoding="utf-8")))
-        except FileNotFoundError as error:
-            raise InputError(f"{path}: no such file") from error
-        except (UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise InputError(f"{path}: not JSON ({error})") from error
+            return cls.from_json(values)
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
 
