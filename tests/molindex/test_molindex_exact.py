@@ -87,6 +87,17 @@ def test_ties_at_the_border_go_to_the_lower_row():
     assert similarities.tolist() == [1.0] * 150 + [2 * 3 / 7] * 50
 
 
+@pytest.mark.usefixtures("_sizes")
+def test_rows_that_only_look_near_do_not_hide_a_tie():
+    codes = np.zeros((210, 256), np.uint8)
+    codes[:10, 11] = 0xFF  # far, folded or not
+    codes[10:, 32] = 0xFF  # folded to 32 bytes these equal the query, though they share no bit with it
+    query = np.zeros(256, np.uint8)
+    query[0] = 0xFF
+    rows, similarities = ExactSearch(SortedFingerprints.sort(codes)).search(query, 1)
+    assert (rows.tolist(), similarities.tolist()) == ([0], [0.0])
+
+
 def test_an_empty_query_ties_with_everything_at_zero():
     codes = random_codes(1, 50, 64, 0.1, 3)
     rows, similarities = ExactSearch(SortedFingerprints.sort(codes)).search(np.zeros(8, np.uint8), 5)
