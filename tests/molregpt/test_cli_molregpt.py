@@ -72,9 +72,10 @@ def test_caption_finds_the_molecule_itself_unless_told_not_to(capsys: pytest.Cap
     assert pair.key not in {near["key"] for near in found["neighbours"]}
 
 
-def test_generate_answers_with_a_molecule(capsys: pytest.CaptureFixture[str]) -> None:
+def test_generate_answers_with_a_molecule(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = _write_table(tmp_path / "pool.tsv", 0, 20)
     text = "The molecule is a steroid ester. It has a role as a plant metabolite."
-    assert run(["generate", text, "--json", "--strategy", "char-bm25"]) == 0
+    assert run(["generate", text, "--json", "--strategy", "char-bm25", "--pool", str(table)]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["caption"] == text
     assert answer["smiles"] == answer["neighbours"][0]["smiles"]
@@ -124,6 +125,7 @@ def test_retrieve_searches_by_what_it_is_given(tmp_path: Path, capsys: pytest.Ca
         (["caption", "CCO", "--shots", "0"], "at least one retrieved example"),
         (["caption", "CCO", "--shots=-1"], "must not be negative"),
         (["generate", " "], "empty"),
+        (["generate", "xyzzy qwertz"], "no description of the pool has a word of 'xyzzy qwertz'"),
         (["retrieve", "C1CC"], "unclosed ring"),
         (["evaluate", "mol2cap", "--test", "missing.tsv", "--out", "out"], "missing.tsv: no such file"),
         (["score", "mol2cap", "--test", "missing.tsv", "--predictions", "x", "--out", "out"], "missing.tsv: no such"),

@@ -83,7 +83,10 @@ def find_neighbours(
     database = database or open_database(options.pool)
     retriever = create_retriever(strategy, database, direction, seed=options.retrieval_seed)
     itself = database.rows_of(smiles=query) if options.exclude_self and direction == "mol2cap" else frozenset()
-    return Found(direction, strategy, query, tuple(retriever.retrieve(query, count, itself)))
+    examples = tuple(retriever.retrieve(query, count, itself))
+    if strategy in ("bm25", "char-bm25") and examples and examples[0].similarity <= 0:
+        raise InputError(f"no description of the pool has a word of {query[:60]!r}")
+    return Found(direction, strategy, query, examples)
 
 
 def ask(

@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
@@ -125,7 +126,7 @@ class Database:
             lambda: MoleculeIndex.build(
                 rows,
                 fingerprint=fingerprint,
-                progress=True,
+                progress=messages().is_terminal,  # a bar in a log file is noise
                 on_reject=lambda bad: rejected.append(f"{self.pairs[bad.number - 1].key}: {bad.reason}"),
             ),
         )
@@ -136,15 +137,13 @@ class Database:
 
     def caption_index(self, tokenizer: Tokenizer) -> CaptionIndex:
         """The captions' words; each caption's key is its row in `pairs`, as text."""
-        import bm25s
-
         from molindex.captions import CaptionIndex
 
         rows = [(str(row), pair.caption) for row, pair in enumerate(self.pairs)]
         return self._open_or_build(
-            f"bm25-{tokenizer}_bm25s-{bm25s.__version__}_v{FORMAT}",
+            f"bm25-{tokenizer}_bm25s-{version('bm25s')}_v{FORMAT}",
             lambda path: CaptionIndex.open(path),
-            lambda: CaptionIndex.build(rows, tokenizer=tokenizer),
+            lambda: CaptionIndex.build(rows, tokenizer, progress=messages().is_terminal),
         )
 
     def rows_of(self, *, key: str | None = None, smiles: str | None = None) -> frozenset[int]:
@@ -183,7 +182,9 @@ class Database:
                 return [str(smiles) for smiles in stored]
         computed = [
             _canonical(pair.smiles)
-            for pair in track(self.pairs, "Comparing molecules", console=messages(), transient=True)
+            for pair in track(
+                self.pairs, "canonical SMILES", console=messages(), transient=True, disable=not messages().is_terminal
+            )
         ]
         with contextlib.suppress(OSError, InputError):
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -50,8 +50,8 @@ def plot_similarity(
         figure = Figure(figsize=(8.2, 3.6), layout="constrained")
         axes = figure.add_subplot()
         # Thousands of points only blacken the page; the bins below are computed from all of them.
-        step = max(1, len(x) // _MOST_POINTS)
-        axes.scatter(x[::step], y[::step], s=9, color=_ACCENT, alpha=0.28, linewidths=0)
+        step = -(-len(x) // _MOST_POINTS)
+        axes.scatter(x[::step], y[::step], s=9, color=_ACCENT, alpha=0.18 if len(x) > 500 else 0.3, linewidths=0)
         order = np.argsort(x, kind="stable")
         bins = [rows for rows in np.array_split(order, min(_BINS, len(order))) if len(rows)]
         centres = [float(x[rows].mean()) for rows in bins]
@@ -68,7 +68,7 @@ def plot_similarity(
         for name, spine in axes.spines.items():
             spine.set_visible(name in ("left", "bottom"))
             spine.set_color(_LINE)
-        axes.legend(frameon=False, labelcolor=_TEXT, loc="upper left", fontsize=9)
+        figure.legend(frameon=False, labelcolor=_TEXT, loc="outside upper center", ncols=2, fontsize=9)
         file = io.StringIO()
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     return _shape_for_page(file.getvalue(), f"{y_label} against {x_label}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from molregpt.report.page import write_page
-from molregpt.report.views import LABELS, Fact, view_metrics, view_provenance, view_row
+from molregpt.report.views import LABELS, TITLES, Fact, view_metrics, view_provenance, view_row
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from molregpt.evaluation.results import Evaluation
     from molregpt.records import Direction, Origin
 
-_TITLES: Mapping[Direction, str] = {"mol2cap": "Molecules described", "cap2mol": "Molecules proposed"}
 _ROW_SCORE: Mapping[Direction, str] = {"mol2cap": "rougeL", "cap2mol": "morgan"}
 _SIMILARITIES: Mapping[Direction, str] = {
     "mol2cap": "Dice similarity of the nearest molecule (Morgan fingerprints)",
@@ -63,14 +62,14 @@ def write_run_report(path: Path, evaluation: Evaluation, database: Database) -> 
         path,
         "report.html.j2",
         {
-            "title": f"{_TITLES[direction]}: {len(evaluation.rows):,} rows",
+            "title": f"{TITLES[direction]}: {len(evaluation.rows):,} rows",
             "lead": f"Answered by {evaluation.settings.backend}, grounded in {evaluation.settings.shots} retrieved "
             f"examples from a pool of {len(database.pairs):,} pairs.",
             "facts": _view_facts(evaluation, len(database.pairs)),
             "metrics": view_metrics(evaluation),
             "plot": Markup(plot),  # noqa: S704 - drawn by us from numbers alone
-            "plot_caption": f"Each point is a row: {LABELS[score]} of its answer against how near its nearest "
-            "neighbour is. The lines are means over tenths of the rows.",
+            "plot_caption": f"A point is a row (1,500 at most are drawn): {LABELS[score]} of its answer against how "
+            "near its nearest neighbour is. The lines are means over tenths of all rows.",
             "origins": [
                 {"name": origin, "count": count, "meaning": _ORIGINS[origin]}
                 for origin, count in evaluation.origins.items()

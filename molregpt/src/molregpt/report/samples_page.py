@@ -10,7 +10,7 @@ from molregpt.errors import InputError
 from molregpt.evaluation.options import EvaluationOptions
 from molregpt.records import Direction
 from molregpt.report.page import write_page
-from molregpt.report.views import Fact, MetricView, SampleView, view_metrics, view_provenance, view_row
+from molregpt.report.views import TITLES, Fact, MetricView, SampleView, view_metrics, view_provenance, view_row
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from molregpt.database import Database
     from molregpt.evaluation.results import Evaluation
 
-_TITLES: Mapping[Direction, str] = {"mol2cap": "Molecules described", "cap2mol": "Molecules proposed"}
 _LEADS: Mapping[Direction, str] = {
     "mol2cap": "A molecule is given, its description is asked for. Words that the reference says too are marked.",
     "cap2mol": "A description is given, a molecule is asked for. Atoms are marked where their surroundings, two bonds "
@@ -101,7 +100,7 @@ def _write_samples_page(path: Path, evaluations: list[Evaluation], database: Dat
     sections = [
         Section(
             direction=evaluation.settings.direction,
-            title=_TITLES[evaluation.settings.direction],
+            title=TITLES[evaluation.settings.direction],
             lead=_LEADS[evaluation.settings.direction],
             legend=_LEGENDS[evaluation.settings.direction],
             metrics=tuple(view_metrics(evaluation)),

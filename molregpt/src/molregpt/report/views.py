@@ -15,7 +15,7 @@ from markupsafe import Markup
 from molregpt.drawing import draw_molecule
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from molregpt.evaluation.results import Evaluation
     from molregpt.evaluation.rows import EvaluatedRow
@@ -36,6 +36,8 @@ LABELS: Mapping[str, str] = {
     "morgan": "Morgan similarity",
     "validity": "Valid SMILES",
 }
+
+TITLES: Mapping[Direction, str] = {"mol2cap": "Molecules described", "cap2mol": "Molecules proposed"}
 
 _LOWER_IS_BETTER = frozenset({"levenshtein"})
 _CHIPS: Mapping[Direction, tuple[str, ...]] = {"mol2cap": ("rougeL", "meteor"), "cap2mol": ("morgan", "maccs")}
@@ -253,8 +255,3 @@ def view_provenance(evaluation: Evaluation) -> list[Fact]:
         Fact("pool", settings.pool),
     ]
     return facts + [Fact(name, value) for name, value in evaluation.versions().items()]
-
-
-def mean_similarity(rows: Sequence[EvaluatedRow]) -> float:
-    """Mean similarity of the nearest neighbour."""
-    return sum(row.similarity for row in rows) / len(rows)
