@@ -239,6 +239,10 @@ def test_the_file_opens_with_safetensors(saved, index):
 def test_bad_queries_are_refused(index):
     with pytest.raises(SmilesError):
         index.search("C(", 1)
+    with pytest.raises(InputError, match="a collection of keys is wanted, not the one string '26035'"):
+        index.search("C", 1, exclude="26035")
+    with pytest.raises(InputError, match=r"packed morgan:2:2048 is uint8 \[B, 256\], got uint8 \[1, 24\]"):
+        index.search_packed(Fingerprint("maccs").pack([parse_smiles("C")]), 1)
     with pytest.raises(InputError, match="2 queries but 1 collections of keys to exclude"):
         index.search_batch(["C", "C"], 1, exclude=[[]])
     with pytest.raises(InputError, match="workers must be at least 1, got 0"):

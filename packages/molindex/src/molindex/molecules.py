@@ -216,7 +216,14 @@ class MoleculeIndex:
         floor: float = 0.0,
         exclude: Sequence[Collection[str]] | None = None,
     ) -> list[list[Neighbour]]:
-        """As `search_batch`, for fingerprints already packed by `Fingerprint.pack`: uint8 [B, packed_bytes]."""
+        """As `search_batch`, for fingerprints already packed by `Fingerprint.pack`: uint8 [B, packed_bytes].
+
+        Raises:
+            InputError: As `search_batch`, or the codes have another type or shape.
+        """
+        width = self.fingerprint.packed_bytes
+        if codes.dtype != np.uint8 or codes.ndim != 2 or codes.shape[1] != width:
+            raise InputError(f"packed {self.fingerprint} is uint8 [B, {width}], got {codes.dtype} {list(codes.shape)}")
         if exclude is not None and len(exclude) != len(codes):
             raise InputError(f"{len(codes)} queries but {len(exclude)} collections of keys to exclude")
         found = []

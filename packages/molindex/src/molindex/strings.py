@@ -9,6 +9,8 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
+from molindex.errors import InputError
+
 
 class PackedStrings(Sequence[str]):
     """N strings in one UTF-8 buffer; a string is decoded when it is asked for.
@@ -65,7 +67,13 @@ class KeyLookup:
         return cls(keys, np.array(sorted(range(len(listed)), key=listed.__getitem__), np.int64))
 
     def rows(self, keys: Iterable[str]) -> NDArray[np.int64]:
-        """All rows that hold any of the keys, int64; unknown keys have none."""
+        """All rows that hold any of the keys, int64; unknown keys have none.
+
+        Raises:
+            InputError: One string was given: its characters would be taken for keys.
+        """
+        if isinstance(keys, str):
+            raise InputError(f"a collection of keys is wanted, not the one string {keys!r}")
         found: list[int] = []
         for key in set(keys):
             place = bisect_left(range(len(self.order)), key, key=lambda at: self.keys[int(self.order[at])])
