@@ -91,7 +91,7 @@ def test_response_format_goes_out_only_when_asked_for_and_with_a_schema(chat_ser
 
 def test_reply_carries_text_finish_reason_and_usage(chat_server):
     chat_server.say("hi", finish_reason="length", prompt_tokens=100, tokens=20)
-    [reply], client = complete(chat_server.url, prices=Prices(prompt=1.0, completion=10.0))
+    [reply], client = complete(chat_server.url, prices=Prices(prompt_price=1.0, completion_price=10.0))
     assert (reply.text, reply.finish_reason, reply.problem) == ("hi", "length", "")
     assert reply.usage == Usage(1, 0, 100, 20, pytest.approx(0.0003))
     assert client.account.total == reply.usage
@@ -268,7 +268,7 @@ def test_budget_stops_before_the_request_that_could_overdraw_it(chat_server):
     batches = [(Message("user", str(number)),) for number in range(9)]
     # A completion token costs 0.01, so each reply costs 1 and the budget covers three.
     with pytest.raises(BudgetError, match=r"budget of 3\.5 reached: 3 is spent and the next request may cost up to 1$"):
-        complete(chat_server.url, *batches, max_tokens=100, prices=Prices(completion=10_000), budget=3.5)
+        complete(chat_server.url, *batches, max_tokens=100, prices=Prices(completion_price=10_000), budget=3.5)
     assert len(chat_server.requests) == 3
 
 
@@ -278,7 +278,7 @@ def test_budget_holds_with_many_requests_in_flight(chat_server):
     async def run():
         # Each may cost 1 and does cost 0.5: what a reply does not use is free for those that wait.
         options = ServerOptions(
-            model="tiny", concurrency=8, max_tokens=100, prices=Prices(completion=10_000), budget=3.0
+            model="tiny", concurrency=8, max_tokens=100, prices=Prices(completion_price=10_000), budget=3.0
         )
         client = ChatClient(chat_server.url, options)
         asked = (client.complete((Message("user", str(number)),)) for number in range(12))

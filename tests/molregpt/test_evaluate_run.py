@@ -12,7 +12,7 @@ import pytest
 
 import molregpt.backends
 from molindex.smiles import canonical_smiles
-from molregpt.backends import BackendOptions
+from molregpt.backends import BackendOptions, ServerOptions
 from molregpt.data.shipped import sample_pairs
 from molregpt.database import Database
 from molregpt.errors import InputError
@@ -63,10 +63,11 @@ def database(tmp_path: Path) -> Database:
 
 def _evaluate(
     backend: Recorder, database: Database, out: Path, monkeypatch: pytest.MonkeyPatch, direction: Direction = "mol2cap",
-    pairs: list[Pair] = TEST, **options: Any,
+    pairs: list[Pair] = TEST, concurrency: int = 8, **options: Any,
 ) -> Evaluation:  # fmt: skip
     monkeypatch.setattr(molregpt.backends, "create_backend", lambda spec, settings: backend)
-    return evaluate_pairs(direction, pairs, database, out, "recorder", EvaluationOptions(**options), BackendOptions())
+    settings = BackendOptions(server=ServerOptions(concurrency=concurrency))
+    return evaluate_pairs(direction, pairs, database, out, "recorder", EvaluationOptions(**options), settings)
 
 
 @pytest.mark.parametrize("direction", ["mol2cap", "cap2mol"])

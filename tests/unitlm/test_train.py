@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import math
 import os
@@ -330,7 +331,7 @@ def test_run_folder_says_what_was_asked_for(shards: Path, held_out: Path, tmp_pa
     record = json.loads((tmp_path / "run.json").read_text())
     assert parse_settings(TrainConfig, record["train"], "run.json") == replace(CONFIG, warmup_steps=0, steps=1)
     assert record["model"]["width"] == 16
-    assert record["versions"]["torch"] == torch.__version__
+    assert record["versions"]["torch"] == importlib.metadata.version("torch")
     assert record["data"] == {"train": ShardSet(shards).digest, "held_out": ShardSet(held_out).digest}
 
 

@@ -29,20 +29,20 @@ class Prices:
     """What a million tokens cost, in the user's currency.
 
     Attributes:
-        prompt: Price of a million tokens sent.
-        completion: Price of a million tokens received.
+        prompt_price: Price of a million tokens sent.
+        completion_price: Price of a million tokens received.
     """
 
-    prompt: float = 0.0
-    completion: float = 0.0
+    prompt_price: float = 0.0
+    completion_price: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.prompt < 0 or self.completion < 0:
-            raise InputError(f"prices must not be negative, got {self.prompt} and {self.completion}")
+        if self.prompt_price < 0 or self.completion_price < 0:
+            raise InputError(f"prices must not be negative, got {self.prompt_price} and {self.completion_price}")
 
     def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
         """The price of one exchange."""
-        return (prompt_tokens * self.prompt + completion_tokens * self.completion) / 1_000_000
+        return (prompt_tokens * self.prompt_price + completion_tokens * self.completion_price) / 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,9 @@ class ServerOptions:
             raise InputError(f"concurrency must be at least 1, got {self.concurrency}")
         if self.retries < 0:
             raise InputError(f"retries must not be negative, got {self.retries}")
-        if self.budget is not None and not (self.budget > 0 and (self.prices.prompt or self.prices.completion)):
+        if self.budget is not None and not (
+            self.budget > 0 and (self.prices.prompt_price or self.prices.completion_price)
+        ):
             raise InputError("a budget must be above 0 and needs the prices of prompt and completion tokens")
         self.extra_fields()
 

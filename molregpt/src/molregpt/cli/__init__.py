@@ -70,7 +70,13 @@ def parse(arguments: Sequence[str]) -> Command:
     # Only the command that was asked for is imported; help on all of them needs all.
     names = [name for name in COMMANDS if name in arguments[:1]] or list(COMMANDS)
     kinds = {name: getattr(import_module(f"molregpt.cli.{name}"), name.capitalize()) for name in names}
-    config = (tyro.conf.OmitSubcommandPrefixes, tyro.conf.UseAppendAction)
+    # Option names are flat (--model, not --settings.server.model): the groups are ours, not the user's.
+    config = (
+        tyro.conf.OmitSubcommandPrefixes,
+        tyro.conf.OmitArgPrefixes,
+        tyro.conf.FlagCreatePairsOff,
+        tyro.conf.UseAppendAction,
+    )
     if len(kinds) == 1:
         [(name, kind)] = kinds.items()
         return cast("Command", tyro.cli(kind, prog=f"molregpt {name}", args=arguments[1:], config=config))

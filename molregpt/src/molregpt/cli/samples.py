@@ -20,7 +20,7 @@ class Samples:
         backend: neighbour (copy the nearest), or the URL of an OpenAI-compatible server.
         shots: Examples shown with each question.
         count: Samples of each direction on the page.
-        seed: Draws the samples shown.
+        draw: Seed that draws the samples shown.
         settings: How the back end is used.
     """
 
@@ -28,7 +28,7 @@ class Samples:
     backend: str = "neighbour"
     shots: int = 10
     count: int = 12
-    seed: int = 0
+    draw: int = 0
     settings: Annotated[BackendOptions, arg(name="")] = field(default_factory=BackendOptions)
 
     def run(self) -> None:
@@ -37,7 +37,7 @@ class Samples:
         from molregpt.report.samples_page import make_samples
 
         for evaluation in make_samples(
-            self.out, self.backend, self.settings, shots=self.shots, count=self.count, seed=self.seed
+            self.out, self.backend, self.settings, shots=self.shots, count=self.count, seed=self.draw
         ):
             print_scores(evaluation)
         print(self.out / "index.html")

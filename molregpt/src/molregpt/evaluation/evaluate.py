@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from molregpt.errors import InputError
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from molregpt.records import Direction, Pair
 
 ROWS_FILE = "rows.jsonl"
+REPLIES_FILE = "replies.sqlite"
 
 
 def evaluate(
@@ -30,7 +32,8 @@ def evaluate(
     """Answer a test table, score the answers beside the neighbour baseline, and write a report.
 
     Writes scores.json, rows.jsonl and report.html into `out`. A run that was stopped, however, is continued by the
-    same call: rows that were answered are not asked again.
+    same call: rows that were answered are not asked again, and neither is a server for a reply that it has given
+    (kept in `out` too, unless the settings name another cache).
 
     Args:
         direction: Which way the questions go.
@@ -70,6 +73,8 @@ def evaluate_pairs(
 
     if direction == "mol2cap":
         _check_queries(pairs)
+    if settings.server.cache is None:
+        settings = replace(settings, server=replace(settings.server, cache=out / REPLIES_FILE))
     answerer = create_backend(backend, settings)
     standard = STANDARD[direction]
     strategy = options.strategy or standard
@@ -91,7 +96,9 @@ def evaluate_pairs(
         async def examine() -> None:
             try:
                 with RunProgress(f"Evaluating {direction}", len(pairs), len(journal.rows)) as progress:
-                    await examine_rows(pairs, examiner, journal, concurrency=options.concurrency, report=progress)
+                    await examine_rows(
+                        pairs, examiner, journal, concurrency=settings.server.concurrency, report=progress
+                    )
             finally:
                 await answerer.close()
 

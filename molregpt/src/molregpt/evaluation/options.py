@@ -20,7 +20,6 @@ class EvaluationOptions:
         shots: Examples shown with each question.
         retrieval_seed: Seed of the strategy `random`.
         limit: Ask only the first rows of the test table; 0 asks all.
-        concurrency: Most questions open at once.
     """
 
     pool: tuple[Path, ...] = ()
@@ -28,10 +27,7 @@ class EvaluationOptions:
     shots: int = 10
     retrieval_seed: int = 0
     limit: int = 0
-    concurrency: int = 8
 
     def __post_init__(self) -> None:
         if self.shots < 0 or self.limit < 0:
             raise InputError(f"shots and limit must not be negative, got {self.shots} and {self.limit}")
-        if self.concurrency < 1:
-            raise InputError(f"concurrency must be at least 1, got {self.concurrency}")

@@ -80,7 +80,7 @@ def make_samples(
     if not 1 <= count <= len(pairs):
         raise InputError(f"a page shows 1 to {len(pairs)} samples, not {count}")
     database = open_database()
-    options = EvaluationOptions(shots=shots, concurrency=settings.server.concurrency)
+    options = EvaluationOptions(shots=shots)
     evaluations = []
     directions: tuple[Direction, ...] = ("mol2cap", "cap2mol")
     for direction in directions:
