@@ -25,13 +25,18 @@ def random_codes(seed: int, rows: int, bits: int, density: float, families: int)
     return np.packbits(children, axis=1, bitorder="little")
 
 
-@pytest.fixture(params=[(131_072, 16_384, 0.1), (40, 16, 2.0), (40, 16, -1.0), (1, 8, 0.1)], ids=str)
+@pytest.fixture(
+    params=[(131_072, 16_384, 0.1, 0), (40, 16, 2.0, 65_536), (40, 16, 2.0, 0), (40, 16, -1.0, 0), (1, 8, 0.1, 20)],
+    ids=str,
+)
 def _sizes(request, monkeypatch):
     """The sizes in use, and small ones that make a few hundred rows pass through many blocks, folded and full."""
-    block, sample, passed = request.param
+    block, sample, passed, dense = request.param
     monkeypatch.setattr(molindex.exact, "_BLOCK_ROWS", block)
     monkeypatch.setattr(molindex.exact, "_SAMPLE_ROWS", sample)
+    monkeypatch.setattr(molindex.exact, "_SAMPLE_SHARE", 1)
     monkeypatch.setattr(molindex.exact, "_LARGEST_PASSED", passed)
+    monkeypatch.setattr(molindex.exact, "_LARGEST_DENSE", dense)
 
 
 @pytest.mark.usefixtures("_sizes")

@@ -71,9 +71,12 @@ def time_searches(index: MoleculeIndex, rows: Sequence[Row], picked: Sequence[in
         numbers,
         lambda n: opened.search_packed(codes[n : n + 1], K, metric="tanimoto")[0],
     )
-    begin = TIMER()
-    opened.search_packed(codes, K)
-    print(f"{'molindex, batch of fingerprints':34} {1e3 * (TIMER() - begin) / len(queries):8.2f} ms a query")
+    batches = []
+    for _ in range(ROUNDS):
+        begin = TIMER()
+        opened.search_packed(codes, K)
+        batches.append(TIMER() - begin)
+    print(f"{'molindex, batch of fingerprints':34} {1e3 * min(batches) / len(queries):8.2f} ms a query")
     fingerprints = opened._fingerprints
     by_row = np.empty_like(fingerprints.codes)
     by_row[fingerprints.rows] = fingerprints.codes
