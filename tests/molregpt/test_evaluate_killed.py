@@ -27,6 +27,7 @@ class EchoServer:
     """Answers each question with words that depend on it alone, slowly, and notes every question."""
 
     def __init__(self, delay_s: float) -> None:
+        self.delay_s = delay_s
         self.asked: list[str] = []
         server = self
 
@@ -35,7 +36,7 @@ class EchoServer:
                 request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 query = json.loads(request["messages"][-1]["content"])["smiles"]
                 server.asked.append(query)
-                time.sleep(delay_s)
+                time.sleep(server.delay_s)
                 said = {"role": "assistant", "content": json.dumps({"caption": f"The molecule is {query}."})}
                 body = json.dumps({"choices": [{"index": 0, "finish_reason": "stop", "message": said}]}).encode()
                 try:
@@ -61,7 +62,7 @@ class EchoServer:
 
 @pytest.fixture
 def echo_server() -> Iterator[EchoServer]:
-    server = EchoServer(delay_s=0.03)
+    server = EchoServer(delay_s=0.1)
     yield server
     server.close()
 
@@ -157,6 +158,7 @@ def test_kill_9_loses_no_row_and_asks_none_twice(tables: Path, echo_server: Echo
 
 def test_ctrl_c_ends_a_run_in_one_line_and_it_goes_on_later(tables: Path, echo_server: EchoServer) -> None:
     out = tables / "interrupted"
+    echo_server.delay_s = 1.0  # long enough that the run cannot end before the signal comes
     process = _start(tables, out, echo_server.url)
     _wait_for_rows(process, out, 4)
     process.send_signal(signal.SIGINT)
@@ -168,5 +170,6 @@ def test_ctrl_c_ends_a_run_in_one_line_and_it_goes_on_later(tables: Path, echo_s
     kept = _kept(out)
     assert len(kept) >= 4
     echo_server.asked.clear()
+    echo_server.delay_s = 0.0
     _finish(_start(tables, out, echo_server.url))
     _check_asked(echo_server, kept)

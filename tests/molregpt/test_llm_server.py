@@ -6,11 +6,14 @@ The model is far too small to be right; what is tested is that real replies are 
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 
 from molregpt.answering import check_molecule
 from molregpt.backends import BackendError, BackendOptions, ServerOptions, create_backend
+from molregpt.cli import run
+from molregpt.data.shipped import sample_pairs
 from molregpt.prompts import PromptOptions
 from molregpt.records import Example, Pair, Question, Usage
 
@@ -64,3 +67,27 @@ def test_a_prompt_longer_than_the_models_context_is_a_clear_error(smollm2_url):
     backend = create_backend(smollm2_url, options)
     with pytest.raises(BackendError, match=r"status 400: .*context"):
         asyncio.run(backend.answer(long))
+
+
+@pytest.mark.parametrize("direction", ["mol2cap", "cap2mol"])
+def test_evaluate_runs_ten_rows_through_the_model(direction, smollm2_url, tmp_path, index_cache, monkeypatch, capsys):
+    monkeypatch.setenv("MOLREGPT_CACHE", str(index_cache))
+    ten = sorted(sample_pairs(), key=lambda pair: len(pair.smiles + pair.caption))[:10]
+    lines = [f"{pair.key}\t{pair.smiles}\t{pair.caption}\n" for pair in ten]
+    (tmp_path / "test.tsv").write_text("CID\tSMILES\tdescription\n" + "".join(lines), encoding="utf-8")
+    out = tmp_path / "run"
+    arguments = ["evaluate", direction, "--test", str(tmp_path / "test.tsv"), "--out", str(out), "--json"]
+    arguments += ["--backend", smollm2_url, "--model", "smollm2", "--shots", "1", "--max-tokens", "96"]
+    arguments += ["--token-budget", "700", "--repairs", "0"]
+    assert run(arguments) == 0
+    scores = json.loads(capsys.readouterr().out)
+    rows = [json.loads(line) for line in (out / "rows.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [row["key"] for row in rows] == [pair.key for pair in ten]
+    assert sum(scores["origins"].values()) == 10
+    assert scores["origins"]["model"] >= 1  # one example shows even this model what an answer looks like, sometimes
+    assert scores["usage"]["requests"] >= 10
+    first = "bleu4" if direction == "mol2cap" else "validity"
+    assert scores[first]["n"] == 10
+    # asked again, everything is there: not one request more
+    assert run(arguments) == 0
+    assert json.loads(capsys.readouterr().out) == scores

@@ -1,0 +1,43 @@
+"""The sessions that the READMEs name exist, and listing them is quick because nothing heavy is imported."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+TREE = ast.parse((ROOT / "noxfile.py").read_text(encoding="utf-8"))
+
+
+def test_every_session_that_a_readme_names_exists() -> None:
+    sessions = {
+        node.name
+        for node in TREE.body
+        if isinstance(node, ast.FunctionDef) and any("session" in ast.unparse(mark) for mark in node.decorator_list)
+    }
+    named = {
+        name
+        for readme in [ROOT / "README.md", *ROOT.glob("*/README.md"), *ROOT.glob("*/*/README.md")]
+        for name in re.findall(r"nox -s ([\w]+)", readme.read_text(encoding="utf-8"))
+    }
+    assert {"demo", "tests"} <= named <= sessions
+
+
+def test_the_noxfile_imports_nothing_but_nox_and_the_standard_library() -> None:
+    imported = {
+        name.split(".")[0]
+        for node in ast.walk(TREE)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in ([alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""])
+    }
+    assert imported == {"__future__", "hashlib", "nox", "os", "pathlib", "sys"}
+
+
+def test_the_top_level_is_the_house_and_nothing_else() -> None:
+    tracked = {"packages", "polyvoice", "molregpt", "shared", "tests", "pyproject.toml", "noxfile.py", ".ci"}
+    tracked |= {"README.md", "LICENSE", "CHANGELOG.md", "constraints.txt", ".gitignore"}
+    ignored = {line.strip("/\n") for line in (ROOT / ".gitignore").read_text().splitlines()}
+    found = {path.name for path in ROOT.iterdir()} - ignored - {".git"}
+    assert tracked <= found | {".ci"}
+    assert found <= tracked
