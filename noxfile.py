@@ -1,7 +1,7 @@
 """Every job of the tree has a session here: `python3 -m nox -l` lists them.
 
 Most sessions share one environment, `.nox/house`, that the session `house` makes and keeps up to date. Those that prove
-what a distribution declares (`polyvoice`, `molregpt`) have environments of their own.
+what a distribution declares (`polyvoice`, `molregpt`) and the one that needs peers (`bench`) have their own.
 """
 
 from __future__ import annotations
@@ -94,6 +94,20 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Check the types of all packages, strictly."""
     in_house(session, "mypy", *(argument for package in PACKAGES for argument in ("-p", package)))
+
+
+@nox.session(python=PYTHON, reuse_venv=True)
+def bench(session: nox.Session) -> None:
+    """Time exact search over a million molecules beside the peers; CHEBI20_DIR adds the benchmark's own table."""
+    install(session, "packages/molindex", "FPSim2")
+    install(session, "--no-deps", "molsets")
+    find = "import importlib.util as u; print(u.find_spec('moses').submodule_search_locations[0])"
+    moses = str(session.run("python", "-c", find, silent=True)).strip()
+    search = "packages/molindex/benchmarks/search_speed.py"
+    one_thread = {"OMP_NUM_THREADS": "1"}
+    if folder := os.environ.get("CHEBI20_DIR"):
+        session.run("python", search, f"{folder}/train_smiles.tsv.gz", env=one_thread)
+    session.run("python", search, f"{moses}/dataset/data/train.csv.gz", "--key", "", "--workers", "2", env=one_thread)
 
 
 @nox.session(python=PYTHON, reuse_venv=True)

@@ -43,5 +43,13 @@ def test_a_command_prints_first_what_the_readme_shows(
     assert len(printed) == 1 or not failed
 
 
+def test_the_example_in_python_prints_what_is_written() -> None:
+    text = READMES[0].read_text(encoding="utf-8")
+    [code] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    [expected] = re.findall(r"```text\n(.*?)```", text, re.DOTALL)
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (result.stdout, result.returncode) == (expected, 0), result.stderr
+
+
 def test_there_is_something_to_run() -> None:
-    assert len(BLOCKS) >= 3
+    assert len(BLOCKS) >= 4
