@@ -18,7 +18,8 @@ nox.options.sessions = ["demo"]
 nox.options.default_venv_backend = "virtualenv"
 
 ROOT = Path(__file__).parent
-MEMBERS = ["shared", "packages/speechunits", "packages/molindex", "polyvoice", "molregpt"]
+# With the dot, so that pip never takes a folder for a name on an index: PyPI has another polyvoice.
+MEMBERS = ["./shared", "./packages/speechunits", "./packages/molindex", "./polyvoice", "./molregpt"]
 PACKAGES = ["unitlm", "speechunits", "molindex", "polyvoice", "molregpt"]
 TEST_TOOLS = ["pytest", "pytest-xdist", "hypothesis"]
 HOUSE_TOOLS = [*TEST_TOOLS, "ruff", "mypy", "import-linter"]
@@ -47,9 +48,8 @@ def house(session: nox.Session) -> None:
 
 
 def install(session: nox.Session, *arguments: str) -> None:
-    """Run pip with the tested pins; the tree's own build back end is installed once, not once a member."""
-    session.install("-q", "-c", "constraints.txt", "hatchling", "editables")
-    session.install("-q", "-c", "constraints.txt", "--no-build-isolation", *arguments)
+    """Run pip with the tested pins."""
+    session.install("-q", "-c", "constraints.txt", *arguments)
 
 
 def in_house(session: nox.Session, program: str, *arguments: str, **environment: str) -> None:
@@ -99,7 +99,7 @@ def types(session: nox.Session) -> None:
 @nox.session(python=PYTHON, reuse_venv=True)
 def bench(session: nox.Session) -> None:
     """Time exact search over a million molecules beside the peers; CHEBI20_DIR adds the benchmark's own table."""
-    install(session, "packages/molindex", "FPSim2")
+    install(session, "./packages/molindex", "FPSim2")
     install(session, "--no-deps", "molsets")
     find = "import importlib.util as u; print(u.find_spec('moses').submodule_search_locations[0])"
     moses = str(session.run("python", "-c", find, silent=True)).strip()
@@ -113,12 +113,12 @@ def bench(session: nox.Session) -> None:
 @nox.session(python=PYTHON, reuse_venv=True)
 def polyvoice(session: nox.Session) -> None:
     """Test polyvoice in an environment that holds only what it and its two libraries declare."""
-    install(session, "shared", "packages/speechunits[test]", "polyvoice[test]", *TEST_TOOLS)
+    install(session, "./shared", "./packages/speechunits[test]", "./polyvoice[test]", *TEST_TOOLS)
     session.run("pytest", *(session.posargs or ["tests/speechunits", "tests/polyvoice"]), env={"OMP_NUM_THREADS": "1"})
 
 
 @nox.session(python=PYTHON, reuse_venv=True)
 def molregpt(session: nox.Session) -> None:
     """Test molregpt in an environment that holds only what it and its two libraries declare."""
-    install(session, "shared", "packages/molindex[test]", "molregpt[test]", *TEST_TOOLS)
+    install(session, "./shared", "./packages/molindex[test]", "./molregpt[test]", *TEST_TOOLS)
     session.run("pytest", *(session.posargs or ["tests/molindex", "tests/molregpt"]), env={"OMP_NUM_THREADS": "1"})

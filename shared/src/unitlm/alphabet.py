@@ -9,6 +9,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from operator import index
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from unitlm.errors import InputError
@@ -67,6 +68,11 @@ class Alphabet(ABC):
     def _expect_string(self, content: Content) -> str:
         if not isinstance(content, str):
             raise InputError(f"alphabet {self.name}: expected a string, got {type(content).__name__}")
+        try:
+            content.encode()
+        except UnicodeEncodeError as error:  # half of a surrogate pair: what Python makes of broken UTF-8 in arguments
+            where = f"{content[error.start]!r} at position {error.start}"
+            raise InputError(f"alphabet {self.name}: {where} is no character") from error
         return content
 
 
@@ -90,7 +96,10 @@ class Units(Alphabet):
         """Check and copy the integers."""
         if isinstance(content, str):
             raise InputError(f"alphabet {self.name}: expected integers, got a string")
-        ids = [int(unit) for unit in content]
+        try:
+            ids = [index(unit) for unit in content]
+        except TypeError as error:
+            raise InputError(f"alphabet {self.name}: expected integers ({error})") from error
         for position, unit in enumerate(ids):
             if not 0 <= unit < self._size:
                 raise InputError(
@@ -140,12 +149,20 @@ class Pieces(Alphabet):
         self._json = tokenizer_json
 
     @classmethod
-    def train(cls, name: str, texts: Iterable[str], size: int) -> Pieces:
-        """Train byte-level BPE with at most `size` pieces; decoding gives every string back exactly."""
+    def train(cls, name: str, texts: Iterable[str], size: int, *, across_words: bool = False) -> Pieces:
+        """Train byte-level BPE with at most `size` pieces; decoding gives every string back exactly.
+
+        Args:
+            name: The alphabet's name.
+            texts: What to learn the merges from.
+            size: The most pieces; at least the 256 bytes.
+            across_words: Whether a piece may span words and punctuation. Formulaic text (`. It has a role as a`) and
+                SMILES (whole ring systems) then take far fewer pieces.
+        """
         from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
         tokenizer = Tokenizer(models.BPE())
-        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=not across_words)
         tokenizer.decoder = decoders.ByteLevel()
         trainer = trainers.BpeTrainer(
             vocab_size=size, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
