@@ -85,6 +85,7 @@ def test_sampling_repeats_with_its_seed(make_decoder: Callable[..., Decoder]) ->
 
 @pytest.mark.parametrize("length_penalty", [0.0, 1.0, -0.5])
 @pytest.mark.parametrize("seed", range(3))
+@torch.no_grad()
 def test_beam_search_equals_exhaustive_search_on_a_toy(
     make_decoder: Callable[..., Decoder], seed: int, length_penalty: float
 ) -> None:
@@ -168,13 +169,72 @@ def test_a_chain_is_filled_link_by_link(make_decoder: Callable[..., Decoder]) ->
         assert values["c"] == vocabulary.decode("x", second.ids)
 
 
+def test_a_link_that_is_given_for_some_cases_is_written_for_the_others_only(
+    make_decoder: Callable[..., Decoder],
+) -> None:
+    task = Task.parse("go {a:x} via {b:y!} to {c:x!}")
+    vocabulary = Vocabulary.build([Units("x", 6), Units("y", 5)], [task])
+    model = make_decoder(1, vocabulary_size=vocabulary.size)
+    cases = [{"a": [1], "b": [4, 4]}, {"a": [2]}]
+    together = fill(model, vocabulary, task, cases, limit=3)
+    assert together[0]["b"] == [4, 4]
+    assert together == [fill(model, vocabulary, task, [case], limit=3)[0] for case in cases]
+    with pytest.raises(InputError, match="2 cases, but examples for 1"):
+        fill(model, vocabulary, task, cases, limit=3, examples=[[]])
+
+
+def test_drafts_and_beams_keep_to_the_limit(make_decoder: Callable[..., Decoder]) -> None:
+    model = make_decoder(2)
+    with torch.no_grad():  # an end token that comes early, and drafts that go on behind it
+        model.head.weight[1] = model.head.weight[5:40].mean(dim=0) + 0.3
+    whole = generate(model, [[7, 8]], CHOICES, limit=30)[0]
+    assert whole.ended
+    for limit in range(len(whole.ids) + 3):
+        plain = generate(model, [[7, 8]], CHOICES, limit=limit)[0]
+        drafted = generate_with_drafts(
+            model, [7, 8], CHOICES, [[*whole.ids, *range(5, 40)]], limit=limit, lookahead=1000
+        )
+        assert (drafted.continuation.ids, drafted.continuation.ended) == (plain.ids, plain.ended)
+        assert all(len(found.ids) <= limit for found in beam_search(model, [7, 8], CHOICES, beams=50, limit=limit))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_weights_of_another_type_decode(make_decoder: Callable[..., Decoder], dtype: torch.dtype) -> None:
+    lengths = [6, 0, 3, 6]
+    rows = generate(make_decoder().to(dtype), PROMPTS, Choices(5, 40, end=None), lengths=lengths)
+    assert [len(row.ids) for row in rows] == lengths
+
+
+def test_decoding_under_autocast_takes_rows_of_unequal_length(decoder: Decoder) -> None:
+    with torch.autocast("cpu", torch.bfloat16):
+        rows = generate(decoder, PROMPTS, Choices(5, 40, end=None), lengths=[6] * len(PROMPTS))
+    assert [len(row.ids) for row in rows] == [6] * len(PROMPTS)
+
+
 def test_calls_that_make_no_sense_are_refused(decoder: Decoder) -> None:
     with pytest.raises(InputError, match="give a limit"):
         generate(decoder, [[1]], CHOICES)
     with pytest.raises(InputError, match="known lengths need"):
         generate(decoder, [[1]], CHOICES, lengths=[3])
+    with pytest.raises(InputError, match="known lengths need"):
+        generate(decoder, [[1]], Choices(5, 40, end=None), lengths=[3], limit=2)
+    with pytest.raises(InputError, match="a length must not be negative, got -1"):
+        generate(decoder, [[1], [2]], Choices(5, 40, end=None), lengths=[-1, 3])
+    with pytest.raises(InputError, match="the limit must not be negative, got -3"):
+        generate(decoder, [[1]], CHOICES, limit=-3)
     with pytest.raises(InputError, match="none may be empty"):
         generate(decoder, [[1], []], CHOICES, limit=3)
+    with pytest.raises(InputError, match="at least one prompt"):
+        generate(decoder, [], Choices(5, 40, end=None), lengths=[])
+    for foreign in (-1, 40):
+        with pytest.raises(InputError, match=rf"id {foreign} at position 1 of prompt 1 is not in 0\.\.39"):
+            generate(decoder, [[1], [2, foreign]], CHOICES, limit=3)
+    with pytest.raises(InputError, match=r"choices: ids 30\.\.59 and end 1 are not all in the model's 0\.\.39"):
+        generate(decoder, [[1]], Choices(30, 60, end=1), limit=3)
+    with pytest.raises(InputError, match="lookahead must not be negative"):
+        generate_with_drafts(decoder, [1], CHOICES, [], limit=3, lookahead=-1)
+    with pytest.raises(InputError, match="beams must be at least 1"):
+        beam_search(decoder, [1], CHOICES, beams=0, limit=3)
     with pytest.raises(InputError, match="end token"):
         beam_search(decoder, [1], Choices(5, 8, end=None), beams=2, limit=3)
     with pytest.raises(InputError, match="outside of the alphabet"):

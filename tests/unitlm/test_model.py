@@ -85,6 +85,26 @@ def test_cache_refuses_more_than_it_holds(decoder: Decoder) -> None:
         decoder(random_ids(1, 2), cache=cache)
 
 
+@pytest.mark.parametrize("static", [False, True])
+def test_a_cache_can_be_filled_to_its_last_slot(decoder: Decoder, static: bool) -> None:
+    ids = random_ids(2, 6)
+    cache = KeyValueCache(decoder.config, batch=2, capacity=6, static=static)
+    decoder(ids[:, :4], cache=cache)
+    cache.advance(torch.tensor([4, 1]))
+    logits = decoder(torch.stack((ids[0, 4:6], ids[1, 1:3])), cache=cache)
+    torch.testing.assert_close(logits[0], decoder(ids[:1])[0, 4:], atol=TOLERANCE, rtol=0)
+    torch.testing.assert_close(logits[1], decoder(ids[1:, :3])[0, 1:], atol=TOLERANCE, rtol=0)
+
+
+def test_a_cache_is_refused_where_its_mask_would_be_wrong(decoder: Decoder) -> None:
+    cache, ids = KeyValueCache(decoder.config, batch=1, capacity=4), random_ids(1, 3)
+    with pytest.raises(InputError, match="a cache needs a causal model and no segments"):
+        decoder(ids, cache=cache, segments=torch.zeros_like(ids))
+    both_sides = Decoder(ModelConfig(**SHAPE, key_value_heads=2, causal=False))  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="a cache needs a causal model and no segments"):
+        both_sides(ids, cache=KeyValueCache(both_sides.config, batch=1, capacity=4))
+
+
 @pytest.mark.parametrize("causal", [True, False])
 def test_packed_documents_do_not_see_each_other(causal: bool) -> None:
     model = Decoder(ModelConfig(**SHAPE, key_value_heads=2, causal=causal)).eval()  # type: ignore[arg-type]
@@ -135,6 +155,10 @@ def test_conditions_and_stages_change_only_what_they_name() -> None:
         ({"key_value_heads": 3}, "multiple of key_value_heads"),
         ({"layers": 0}, "layers must be at least 1"),
         ({"dropout": 1.0}, "dropout"),
+        ({"stages": -1}, "stages must not be negative"),
+        ({"conditions": -1}, "conditions must not be negative"),
+        ({"rope_base": 0.0}, "rope_base must be positive"),
+        ({"norm_epsilon": float("nan")}, "norm_epsilon must be positive"),
     ],
 )
 def test_impossible_shapes_are_refused(changes: dict[str, float], message: str) -> None:

@@ -83,7 +83,20 @@ def test_repetition_aware_sampling_leaves_a_loop() -> None:
     assert {choose(logits, aware, generator, fresh).item() for _ in range(50)} == {0}
 
 
-@pytest.mark.parametrize("bad", [{"temperature": -1}, {"top_p": 0.0}, {"top_p": 1.5}, {"top_k": -1}])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"temperature": -1},
+        {"temperature": math.nan},
+        {"temperature": math.inf},
+        {"top_p": 0.0},
+        {"top_p": 1.5},
+        {"top_p": math.nan},
+        {"top_k": -1},
+        {"repetition_window": -1},
+        {"repetition_threshold": 1.1},
+    ],
+)
 def test_settings_out_of_range_are_refused(bad: dict[str, float]) -> None:
     with pytest.raises(InputError, match="sampling: "):
         Sampling(**bad)  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -108,11 +109,14 @@ def test_malformed_lines_say_what_and_where(line: str, message: str) -> None:
             "unit 12 at position 0 is not in 0..11",
         ),
         ("translate {src:zh.units} to {tgt:en.units}", {"src": "hi", "tgt": [1]}, "expected integers, got a string"),
+        ("translate {src:zh.units} to {tgt:en.units}", {"src": [1.7], "tgt": [1]}, "expected integers ('float' object"),
+        ("translate {src:zh.units} to {tgt:en.units}", {"src": ["x"], "tgt": [1]}, "expected integers ('str' object"),
+        ("translate {src:zh.text} to {tgt:en.text}", {"src": "a\udcff", "tgt": "x"}, "'\\udcff' at position 1 is no"),
         ("translate {src:zh.text} to {tgt:en.text}", {"src": [1], "tgt": "x"}, "expected a string, got list"),
     ],
 )
 def test_wrong_values_say_what_and_where(
-    line: str, values: dict[str, Content], message: str, vocabulary: Vocabulary
+    line: str, values: dict[str, Any], message: str, vocabulary: Vocabulary
 ) -> None:
     with pytest.raises(InputError) as error:
         Task.parse(line).compile(values, vocabulary)
@@ -146,6 +150,22 @@ def test_the_same_task_renders_as_chat_messages(tasks: dict[str, Task]) -> None:
         tasks["mol2cap"].render_messages({"molecule": "C"}, [{"molecule": "C"}], system="", question="", answer="")
 
 
+@pytest.mark.parametrize(
+    "template", ["{}", "{0}", "{", "}", "{molecule.x}", "{molecule[9]}", "{molecule[x]}", "{molecule:d}"]
+)
+def test_a_malformed_template_is_refused(template: str, tasks: dict[str, Task]) -> None:
+    with pytest.raises(InputError, match=r"the template .* cannot be filled") as error:
+        tasks["mol2cap"].render_messages({"molecule": "C"}, system="", question=template, answer="")
+    assert "\n" not in str(error.value)
+
+
+def test_a_prompt_takes_neither_gaps_nor_later_slots(vocabulary: Vocabulary, tasks: dict[str, Task]) -> None:
+    with pytest.raises(InputError, match="slot 'src' is not filled"):
+        tasks["chain"].prompt({}, vocabulary)
+    with pytest.raises(InputError, match="no slot named 'said' here; it has: src"):
+        tasks["chain"].prompt({"src": [1], "said": "yes"}, vocabulary)
+
+
 def test_a_vocabulary_survives_its_file(vocabulary: Vocabulary, tmp_path: Path) -> None:
     with_pieces = Vocabulary(
         [*vocabulary.alphabets.values(), Pieces.train("text", ["one two", "two three"], 270)], vocabulary.words
@@ -175,16 +195,34 @@ def test_ids_of_a_vocabulary_never_overlap(vocabulary: Vocabulary) -> None:
     assert sorted(ids) == list(range(vocabulary.size))
 
 
+def test_two_alphabets_of_one_name_are_refused() -> None:
+    with pytest.raises(InputError, match="two alphabets are named u"):
+        Vocabulary([Units("u", 3), Bytes("u")])
+
+
+def test_what_is_no_alphabets_id_is_not_decoded(vocabulary: Vocabulary) -> None:
+    start, stop = vocabulary.span("en.units")
+    for index, said in [(start - 1, "zh.units:11"), (stop, "zh.text:0"), (-1, "<-1 outside of"), (1, "<end>")]:
+        with pytest.raises(InputError, match=rf"token {said}.* at position 1 is not in en\.units"):
+            vocabulary.decode("en.units", [start, index])
+
+
 PIECES = Pieces.train("text", ["the molecule is a molecule", "le café est prêt", "你好 世界"] * 3, 300)
+SPANNING = Pieces.train("text", ["the molecule is a molecule", "le café est prêt"] * 3, 300, across_words=True)
 SMILES = Smiles.train("smiles", ["C[C@H](Cl)[O-]", "C[C@H](Br)[O-]", "C%10CCCC%10"], minimum=1)
 
 
 @given(st.text())
 def test_text_comes_back_exactly(text: str) -> None:
-    for alphabet in (Bytes("bytes"), PIECES):
+    for alphabet in (Bytes("bytes"), PIECES, SPANNING):
         ids = alphabet.encode(text)
         assert all(0 <= index < alphabet.size for index in ids)
         assert alphabet.decode(ids) == text
+
+
+def test_pieces_that_span_words_are_fewer() -> None:
+    text = "the molecule is a molecule"
+    assert len(SPANNING.encode(text)) < len(PIECES.encode(text))
 
 
 @given(st.text(st.characters(min_codepoint=33, max_codepoint=126)))
@@ -195,8 +233,9 @@ def test_any_printable_string_is_spelled_in_smiles_tokens(text: str) -> None:
 def test_known_smiles_tokens_are_one_id() -> None:
     assert len(SMILES.encode("C[C@H](Cl)[O-]")) == 6
     assert len(SMILES.encode("C[13CH3]")) == 1 + len("[13CH3]")
-    with pytest.raises(InputError, match="does not occur in SMILES"):
-        SMILES.encode("C C")
+    for foreign in ("C C", "Cé", "C\n"):
+        with pytest.raises(InputError, match="does not occur in SMILES"):
+            SMILES.encode(foreign)
 
 
 @pytest.mark.parametrize("alphabet", [Units("u", 3), Bytes("b"), PIECES, SMILES], ids=lambda alphabet: alphabet.kind)

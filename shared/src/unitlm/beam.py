@@ -40,7 +40,7 @@ def beam_search(
         Up to `beams` ended hypotheses, the best first.
 
     Raises:
-        InputError: No end token among the choices, or `beams` below 1.
+        InputError: No end token among the choices, `beams` below 1, or a prompt or limit that `generate` refuses.
     """
     if choices.end is None:
         raise InputError("beam search: needs choices with an end token; a known length is a job for generate()")

@@ -66,8 +66,8 @@ class KeyValueCache:
         else:
             slots = self.lengths.unsqueeze(1) + self._slots[:steps]  # [B, S]
             index = slots[:, None, :, None].expand(key.shape)
-            keys.scatter_(2, index, key)
-            values.scatter_(2, index, value)
+            keys.scatter_(2, index, key.to(keys.dtype))  # unlike a slice copy, scatter does not convert (autocast)
+            values.scatter_(2, index, value.to(values.dtype))
         return keys[:, :, :window], values[:, :, :window]
 
     def mask(self, steps: int) -> Mask:

@@ -90,22 +90,25 @@ def generate_with_drafts(
         choices: What may be written; with an end token.
         drafts: Proposed continuations as ids of the alphabet, without end tokens, the most trusted first.
         limit: The most units to write.
-        lookahead: How many proposed units are checked in one pass.
+        lookahead: The most proposed units that are checked in one pass.
 
     Returns:
         The same continuation as `generate` gives with greedy sampling, up to floating-point ties.
 
     Raises:
-        InputError: No end token among the choices, or a draft with an id outside of the alphabet.
+        InputError: No end token among the choices, a negative `lookahead`, a draft with an id outside of the alphabet,
+            or a prompt or limit that `generate` refuses.
     """
     if choices.end is None:
         raise InputError("drafts: need choices with an end token")
+    if lookahead < 0:
+        raise InputError(f"drafts: lookahead must not be negative, got {lookahead}")
     for draft in drafts:
         if any(not choices.start <= unit < choices.stop for unit in draft):
             raise InputError("drafts: a draft has a unit outside of the alphabet that may be written")
     book = DraftBook(drafts)
     head = choices.head(model)
-    hidden, cache = prefill(model, [prompt], limit + lookahead + 1)
+    hidden, cache = prefill(model, [prompt], limit)  # no proposal reaches beyond the limit
     hidden = hidden.unsqueeze(1)  # [1, 1, D]
     calls, score = 1, 0.0
     written: list[int] = []

@@ -21,8 +21,7 @@ from unitlm.task import Task, Values
 from unitlm.vocabulary import Vocabulary
 
 # On an accelerator, asking whether all rows have ended waits for the device; so it is asked only so often.
-_STEPS_BETWEEN_CHECKS = {"cpu": 1}
-_STEPS_BETWEEN_CHECKS_ELSEWHERE = 16
+_STEPS_BETWEEN_CHECKS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +66,17 @@ def generate(
         One continuation a prompt, in order.
 
     Raises:
-        InputError: No prompt, an empty one, or a length that is missing or given twice.
+        InputError: No prompt, an empty one or one with ids that the model does not have; a limit or length that is
+            missing, negative or given twice.
     """
     if lengths is None and (limit is None or choices.end is None):
         raise InputError("generate: without known lengths, give a limit and choices with an end token")
-    if lengths is not None and (choices.end is not None or len(lengths) != len(prompts)):
-        raise InputError("generate: known lengths need one number a prompt and choices without an end token")
-    steps = max(lengths) if lengths is not None else (limit or 0)
+    if lengths is not None:
+        if limit is not None or choices.end is not None or len(lengths) != len(prompts):
+            raise InputError("generate: known lengths need one a prompt, no limit and choices without an end token")
+        if min(lengths, default=0) < 0:
+            raise InputError(f"generate: a length must not be negative, got {min(lengths)}")
+    steps = max(lengths, default=0) if lengths is not None else (limit or 0)
     device = model.embedding.weight.device
     hidden, cache = prefill(model, prompts, steps)
     head = choices.head(model)
@@ -83,7 +86,7 @@ def generate(
     scores = torch.zeros(len(prompts), device=device)
     wanted = torch.tensor(lengths if lengths is not None else [steps] * len(prompts), device=device)
     ended = wanted == 0 if lengths is not None else torch.zeros(len(prompts), dtype=torch.bool, device=device)
-    between_checks = _STEPS_BETWEEN_CHECKS.get(device.type, _STEPS_BETWEEN_CHECKS_ELSEWHERE)
+    between_checks = 1 if device.type == "cpu" else _STEPS_BETWEEN_CHECKS
     for step in range(steps):
         if step % between_checks == 0:
             active = (~ended[rows]).nonzero().squeeze(1)
@@ -119,21 +122,29 @@ def prefill(model: Decoder, prompts: Sequence[Sequence[int]], room: int) -> tupl
     Args:
         model: A causal decoder.
         prompts: Token ids of each row; lengths may differ.
-        room: How many more tokens a row may get.
+        room: How many more tokens a row may get: the limit of what is to be written.
 
     Returns:
         The hidden state of each row's last token [B, D], and a cache that holds the prompts.
 
     Raises:
-        InputError: No prompt, or an empty one.
+        InputError: No prompt, an empty one or one with ids that the model does not have, or a negative limit.
     """
     if not prompts or min(map(len, prompts)) == 0:
         raise InputError("generate: needs at least one prompt, and none may be empty")
+    if room < 0:
+        raise InputError(f"generate: the limit must not be negative, got {room}")
     weight = model.embedding.weight
     longest = max(map(len, prompts))
     ids = torch.zeros((len(prompts), longest), dtype=torch.int64)
     for row, prompt in enumerate(prompts):
         ids[row, : len(prompt)] = torch.tensor(prompt)
+    # Looked at here, while the ids are on the host: on an accelerator such an id would take the whole process down.
+    outside = ((ids < 0) | (ids >= model.config.vocabulary_size)).nonzero().tolist()
+    if outside:
+        row, column = outside[0]
+        where = f"id {int(ids[row, column])} at position {column} of prompt {row}"
+        raise InputError(f"generate: {where} is not in 0..{model.config.vocabulary_size - 1}")
     cache = KeyValueCache(model.config, len(prompts), longest + room, weight.device, weight.dtype)
     hidden = model.transform(model.embed(ids.to(weight.device)), cache=cache)  # [B, S, D]
     last = torch.tensor([len(prompt) for prompt in prompts], device=weight.device)
@@ -166,15 +177,21 @@ def fill(
 
     Returns:
         For each case all slots, given and generated.
+
+    Raises:
+        InputError: A case or example that does not fit the task line, or not one list of examples a case.
     """
     filled = [dict(case) for case in cases]
     in_context = examples if examples is not None else [()] * len(filled)
+    if len(in_context) != len(filled):
+        raise InputError(f"fill: {len(filled)} cases, but examples for {len(in_context)}")
     for slot in task.slots:
-        if not slot.generated or all(slot.name in case for case in filled):
+        rows = [row for row, case in enumerate(filled) if slot.generated and slot.name not in case]
+        if not rows:
             continue
-        prompts = [task.prompt(case, vocabulary, shown).ids for case, shown in zip(filled, in_context, strict=True)]
+        prompts = [task.prompt(filled[row], vocabulary, in_context[row]).ids for row in rows]
         choices = Choices.of(vocabulary, slot.alphabet)
         written = generate(model, prompts, choices, limit=limit, sampling=sampling, generator=generator)
-        for case, continuation in zip(filled, written, strict=True):
-            case[slot.name] = vocabulary.decode(slot.alphabet, continuation.ids)
+        for row, continuation in zip(rows, written, strict=True):
+            filled[row][slot.name] = vocabulary.decode(slot.alphabet, continuation.ids)
     return filled

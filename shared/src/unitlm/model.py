@@ -75,6 +75,12 @@ class ModelConfig:
             raise InputError(
                 f"model config: heads ({self.heads}) must be a multiple of key_value_heads ({self.key_value_heads})"
             )
+        for name in ("stages", "conditions"):
+            if getattr(self, name) < 0:
+                raise InputError(f"model config: {name} must not be negative, got {getattr(self, name)}")
+        for name in ("rope_base", "norm_epsilon"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"model config: {name} must be positive, got {getattr(self, name)}")
         if not 0.0 <= self.dropout < 1.0:
             raise InputError(f"model config: dropout must be in [0, 1), got {self.dropout}")
 
@@ -236,9 +242,13 @@ class Decoder(nn.Module):
             conditions: Condition ids [B, S], `ABSENT` for none.
             stage: Stage ids [B]; needed exactly when the model has stages.
             cache: Keys and values of what came before; this call's are appended, the caller advances the cache.
+                For causal models.
 
         Returns:
             Logits [B, S, V].
+
+        Raises:
+            InputError: An argument that this model has no use for, or `segments` with a cache.
         """
         hidden = self.embed(ids, conditions)
         hidden = self.transform(hidden, positions=positions, segments=segments, stage=stage, cache=cache)
@@ -272,6 +282,8 @@ class Decoder(nn.Module):
             raise InputError(f"the model has {self.config.stages} stages: say which one each row is at (stage=...)")
         if stage is not None and not self.config.stages:
             raise InputError("the model has no stages, but stage ids were given")
+        if cache is not None and (segments is not None or not self.config.causal):
+            raise InputError("a cache needs a causal model and no segments: it masks by position alone")
         steps = hidden.shape[1]
         if positions is None:
             positions = torch.arange(steps, device=hidden.device).unsqueeze(0)  # [1, S]

@@ -6,6 +6,7 @@ alphabet has no column and can therefore never be emitted.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +17,7 @@ from unitlm.errors import InputError
 from unitlm.model import Decoder
 from unitlm.vocabulary import Vocabulary
 
-NEVER = float("-inf")
+NEVER = -math.inf
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,15 @@ class Choices:
         return cls(start, stop, None if known_length else vocabulary.end)
 
     def head(self, model: Decoder) -> Tensor:
-        """The rows [N, D] of the model's output head that score these choices; the rest need not be computed."""
+        """The rows [N, D] of the model's output head that score these choices; the rest need not be computed.
+
+        Raises:
+            InputError: The model has no such ids, as when it was trained with another vocabulary.
+        """
+        size = model.config.vocabulary_size
+        if self.stop > size or (self.end or 0) >= size:
+            asked = f"ids {self.start}..{self.stop - 1}" + ("" if self.end is None else f" and end {self.end}")
+            raise InputError(f"choices: {asked} are not all in the model's 0..{size - 1}")
         weight = model.head.weight[self.start : self.stop]
         return weight if self.end is None else torch.cat((weight, model.head.weight[self.end : self.end + 1]))
 
@@ -79,8 +88,8 @@ class Sampling:
     repetition_threshold: float = 0.1
 
     def __post_init__(self) -> None:
-        if self.temperature < 0:
-            raise InputError(f"sampling: temperature must not be negative, got {self.temperature}")
+        if not 0 <= self.temperature < math.inf:
+            raise InputError(f"sampling: temperature must be a number of at least 0, got {self.temperature}")
         if self.top_k < 0:
             raise InputError(f"sampling: top_k must not be negative, got {self.top_k}")
         if not 0 < self.top_p <= 1:
@@ -127,7 +136,7 @@ def draw(logits: Tensor, generator: torch.Generator | None) -> Tensor:
 
 
 def keep_top_k(logits: Tensor, k: int) -> Tensor:
-    """Rule out all but the k largest of each row [..., N]; k = 0 keeps all."""
+    """Rule out all but the k largest of each row [..., N] and what ties with the k-th; k = 0 keeps all."""
     if k == 0 or k >= logits.shape[-1]:
         return logits
     threshold = logits.topk(k, dim=-1).values[..., -1:]

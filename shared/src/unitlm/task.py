@@ -169,7 +169,8 @@ class Task:
         Filling that slot in `values` and calling again gives the next link of a chain.
 
         Raises:
-            InputError: A slot that comes earlier is missing, a name is unknown, or nothing is left to fill.
+            InputError: A slot that comes earlier is missing, a name is unknown or comes later in the line (the model
+                would not see it), or nothing is left to fill.
         """
         before: list[str | Slot] = []
         for part in self.parts:
@@ -229,7 +230,7 @@ class Task:
             in as data: braces in them mean nothing.
 
         Raises:
-            InputError: A slot is missing or unknown, or a format string names one that does not exist.
+            InputError: A slot is missing or unknown, or a format string names one that does not exist or is malformed.
         """
         messages = [Message("system", system)]
         for number, example in enumerate(examples):
@@ -246,6 +247,8 @@ class Task:
             return template.format_map(texts)
         except KeyError as error:
             raise InputError(f"task {self.line!r}: the template {template!r} names no known slot: {error}") from error
+        except (AttributeError, IndexError, TypeError, ValueError) as error:
+            raise InputError(f"task {self.line!r}: the template {template!r} cannot be filled: {error}") from error
 
     def _check_names(self, values: Values, expected: Sequence[str], example: int | None) -> None:
         where = f"task {self.line!r}" + ("" if example is None else f", example {example + 1}")
