@@ -77,6 +77,12 @@ def test_truncated_and_selected_rows_go_on_as_if_nothing_had_been_written(decode
         torch.testing.assert_close(logits[row], alone, atol=TOLERANCE, rtol=0)
 
 
+def test_only_the_wanted_positions_are_scored(decoder: Decoder) -> None:
+    ids = random_ids(2, 5)
+    wanted = torch.tensor([[True, False, True, False, False], [False, False, False, False, True]])
+    torch.testing.assert_close(decoder(ids, at=wanted), decoder(ids)[wanted], atol=TOLERANCE, rtol=0)
+
+
 def test_cache_refuses_more_than_it_holds(decoder: Decoder) -> None:
     cache = KeyValueCache(decoder.config, batch=1, capacity=4)
     decoder(random_ids(1, 3), cache=cache)

@@ -231,6 +231,7 @@ class Decoder(nn.Module):
         conditions: Tensor | None = None,
         stage: Tensor | None = None,
         cache: KeyValueCache | None = None,
+        at: Tensor | None = None,
     ) -> Tensor:
         """Score the next token of every position (causal) or the token at every position (bidirectional).
 
@@ -243,16 +244,17 @@ class Decoder(nn.Module):
             stage: Stage ids [B]; needed exactly when the model has stages.
             cache: Keys and values of what came before; this call's are appended, the caller advances the cache.
                 For causal models.
+            at: Positions that are wanted, bool [B, S]; the scores of the others are not computed.
 
         Returns:
-            Logits [B, S, V].
+            Logits [B, S, V], or [N, V] of the N positions where `at` is true, row by row.
 
         Raises:
             InputError: An argument that this model has no use for, or `segments` with a cache.
         """
         hidden = self.embed(ids, conditions)
         hidden = self.transform(hidden, positions=positions, segments=segments, stage=stage, cache=cache)
-        return self.project(hidden)
+        return self.project(hidden if at is None else hidden[at])
 
     def embed(self, ids: Tensor, conditions: Tensor | None = None) -> Tensor:
         """Look up [B, S] or sum [B, S, K] ids, and add the conditions' vectors: [B, S, D]."""

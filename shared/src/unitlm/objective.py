@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unitlm.data import Batch
-from unitlm.model import ABSENT
 
 
 class Objective(Protocol):
@@ -36,8 +35,11 @@ class Objective(Protocol):
 
 def causal_objective(model: nn.Module, batch: Batch, _generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Cross-entropy (nats) of each next id, weighted by the loss mask. For batches [B, S] that are shifted."""
-    logits = model(batch.ids, positions=batch.positions, segments=batch.segments, conditions=batch.conditions)
-    # An id that is not to be learned may be one that the model reads but never writes, such as a prompt's.
-    targets = batch.targets.masked_fill(batch.weights == 0, ABSENT)
-    losses = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), reduction="none", ignore_index=ABSENT)
-    return (losses * batch.weights.flatten()).sum(), batch.weights.sum()
+    # Only what is learned is scored: in a prompt with examples that is a fifth of the positions, and it also leaves out
+    # ids that the model reads but never writes, such as a learned prompt's.
+    learned = batch.weights > 0
+    logits = model(
+        batch.ids, positions=batch.positions, segments=batch.segments, conditions=batch.conditions, at=learned
+    )  # [N, V]
+    losses = F.cross_entropy(logits.float(), batch.targets[learned], reduction="none")
+    return (losses * batch.weights[learned]).sum(), batch.weights.sum()
