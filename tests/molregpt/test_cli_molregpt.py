@@ -6,7 +6,9 @@ import json
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -122,6 +124,7 @@ def test_retrieve_searches_by_what_it_is_given(tmp_path: Path, capsys: pytest.Ca
             "strategy 'bm25' does not search by molecules; choose one of morgan",
         ),
         (["caption", "CCO", "--backend", "nobody"], "unknown back end 'nobody'"),
+        (["caption", "CCO", "--model", "gpt"], "model 'gpt' needs a server"),
         (["caption", "CCO", "--shots", "0"], "at least one retrieved example"),
         (["caption", "CCO", "--shots=-1"], "must not be negative"),
         (["generate", " "], "empty"),
@@ -143,6 +146,44 @@ def test_bad_input_is_one_line_and_status_2(
     assert captured.err.count("\n") == 1
     assert captured.err.startswith("molregpt: ")
     assert told in captured.err
+
+
+def test_a_model_that_fails_is_told_with_its_reasons(chat_server: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    chat_server.say("no idea", '{"caption": ""}')
+    arguments = ["generate", "a steroid", "--shots", "2", "--backend", chat_server.url, "--model", "tiny"]
+    assert run([*arguments, "--repairs", "1"]) == 0
+    last = capsys.readouterr().out.splitlines()[-3:]
+    endpoint = f"{chat_server.url}/chat/completions"
+    assert last[0] == (
+        f"copied from the nearest neighbour, as the model gave no answer in 2 attempts (back end: tiny at {endpoint})"
+    )
+    assert last[1] == "attempt 1: the reply holds no JSON object"
+    assert last[2].startswith("attempt 2: the JSON object does not fit the schema")
+
+
+def test_evaluate_tells_where_a_models_answers_come_from(
+    chat_server: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    test, pool = _write_table(tmp_path / "test.tsv", 0, 3), _write_table(tmp_path / "pool.tsv", 10, 20)
+    chat_server.default = chat_server.step(chat_server.body("no idea"))
+    chat_server.say('{"smiles": "CCO"}')
+    arguments = ["evaluate", "cap2mol", "--test", str(test), "--pool", str(pool), "--out", str(tmp_path / "out")]
+    assert run([*arguments, "--backend", chat_server.url, "--model", "tiny", "--repairs", "0"]) == 0
+    printed = capsys.readouterr().out
+    assert "Answers: 1 passed every check at once, 2 copied from the neighbour" in printed
+    assert "max_tokens" not in printed
+
+
+@pytest.mark.parametrize(("text", "told"), [("c1ccccc1O", True), ("a phenol", False), ("penicillin", False)])
+def test_a_molecule_given_to_generate_is_told(text: str, told: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    run(["generate", text, "--strategy", "char-bm25"])
+    note = f"molregpt: {text!r} is a molecule where a description is expected; `caption` describes molecules\n"
+    assert capsys.readouterr().err == (note if told else "")
+
+
+def test_version_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out == f"molregpt {version('molregpt')}\n"
 
 
 @pytest.mark.parametrize("arguments", [["caption"], ["caption", "CCO", "--shots", "few"], ["nonsense"], []])

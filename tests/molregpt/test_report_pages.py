@@ -6,6 +6,7 @@ import json
 import random
 import re
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -85,6 +86,18 @@ def test_a_report_is_self_contained_and_escapes_everything(direction: Direction,
     if direction == "cap2mol":
         assert "not a molecule that RDKit can read" in said
         assert f"{evaluation.scores.as_json()['invalid_predictions']}invalid answers" in said.replace("\n", "")
+
+
+def test_settings_of_a_server_stand_at_the_end_of_a_report_alone(tmp_path: Path) -> None:
+    evaluation, database = _evaluation("cap2mol", ["CCO"])
+    identity = 'tiny at http://127.0.0.1:1/v1/chat/completions {"max_tokens":512}'
+    evaluation = replace(evaluation, settings=replace(evaluation.settings, backend=identity))
+    write_run_report(tmp_path / "report.html", evaluation, database)
+    said = "".join(Page((tmp_path / "report.html").read_text()).said)
+    assert "Answered by tiny at http://127.0.0.1:1/v1/chat/completions, grounded" in said
+    assert "tinyback end" in said
+    assert said.count("max_tokens") == 1
+    assert said.index("max_tokens") > said.index("Where answers come from")
 
 
 def test_a_report_shows_the_worst_rows_first_and_is_the_same_every_time(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from molregpt.console import messages
 from molregpt.errors import InputError
 from molregpt.records import Direction, Example, Question
 from molregpt.retrieval.strategies import STANDARD, create_retriever
@@ -110,6 +111,10 @@ def ask(
     from molregpt.backends import create_backend
 
     answerer = create_backend(backend, settings)
+    if direction == "cap2mol" and _is_molecule(query):
+        # Words of a SMILES are found in names, so the answer would be nonsense without an error.
+        note = f"molregpt: {query[:60]!r} is a molecule where a description is expected; `caption` describes molecules"
+        messages().print(note, markup=False, highlight=False, soft_wrap=True)
     found = find_neighbours(direction, query, shots, options)
     question = Question(direction, query, found.examples)
 
@@ -120,6 +125,16 @@ def ask(
             await answerer.close()
 
     return Grounded(question, asyncio.run(answer()), answerer.identity, found.strategy)
+
+
+def _is_molecule(query: str) -> bool:
+    from molindex.smiles import SmilesError, parse_smiles
+
+    try:
+        parse_smiles(query)
+    except SmilesError:
+        return False
+    return True
 
 
 def guess_direction(query: str, strategy: StrategyName | None = None) -> Direction:

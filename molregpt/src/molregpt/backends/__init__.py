@@ -2,7 +2,7 @@
 
 from molregpt.backends.factory import create_backend
 from molregpt.backends.options import BackendOptions, Prices, ServerOptions
-from molregpt.backends.protocol import Backend, BackendError, BudgetError
+from molregpt.backends.protocol import Backend, BackendError, BudgetError, name_backend, name_model
 
 __all__ = [
     "Backend",
@@ -12,4 +12,6 @@ __all__ = [
     "Prices",
     "ServerOptions",
     "create_backend",
+    "name_backend",
+    "name_model",
 ]

@@ -26,6 +26,9 @@ def create_backend(spec: str, options: BackendOptions | None = None) -> Backend:
     """
     options = options or BackendOptions()
     if spec == "neighbour":
+        if model := options.server.model:
+            # Else the neighbour's text would pass for the model's.
+            raise InputError(f"model {model!r} needs a server, and the back end is neighbour: give --backend URL")
         return NeighbourBackend()
     if spec.lower().startswith(("http://", "https://")):
         # The HTTP client takes 0.1 s to import, and the neighbour needs none.

@@ -58,3 +58,13 @@ class Backend(Protocol):
     async def close(self) -> None:
         """Give connections and files back; the back end is not used afterwards."""
         ...
+
+
+def name_backend(identity: str) -> str:
+    """What people are told of a back end: `MODEL at URL`, its identity without the settings that follow as JSON."""
+    return identity.partition(" {")[0]
+
+
+def name_model(identity: str) -> str:
+    """The model of a back end's identity, or the name of a back end that has none."""
+    return name_backend(identity).partition(" at http")[0]

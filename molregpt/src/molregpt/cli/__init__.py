@@ -41,6 +41,11 @@ def run(arguments: Sequence[str]) -> int:
     import unitlm.errors
     from molregpt.errors import InputError
 
+    if list(arguments) == ["--version"]:
+        from importlib.metadata import version
+
+        print(f"molregpt {version('molregpt')}")
+        return 0
     try:
         parse(arguments).run()
         sys.stdout.flush()

@@ -15,9 +15,15 @@ if TYPE_CHECKING:
     from molregpt.database import CachedIndex
     from molregpt.evaluation.results import Evaluation, Scores
     from molregpt.metrics.statistics import Score
-    from molregpt.records import Direction, Example
+    from molregpt.records import Direction, Example, Origin
 
 _SHOWN_NEIGHBOURS = 5
+_COUNTED: Mapping[Origin, str] = {
+    "model": "passed every check at once",
+    "repaired": "passed when asked again",
+    "candidate": "passed not every check",
+    "neighbour": "copied from the neighbour",
+}
 
 
 def print_json(value: Mapping[str, object]) -> None:
@@ -72,16 +78,20 @@ def print_grounded(grounded: Grounded, *, as_json: bool) -> None:
 def _print_origin(grounded: Grounded) -> None:
     from rich.console import Console
 
+    from molregpt.backends import name_backend
+
     answer = grounded.answer
+    failed = f", as the model gave no answer in {answer.attempts} attempts" if answer.attempts else ""
     told = {
         "model": "the model's own answer",
         "repaired": f"the model's answer after {answer.attempts} attempts",
         "candidate": f"the best of {answer.attempts} attempts; none passed every check",
-        "neighbour": "copied from the nearest neighbour",
+        "neighbour": f"copied from the nearest neighbour{failed}",
     }[answer.origin]
     cost = f", cost {answer.usage.cost:.4g}" if answer.usage.cost else ""
     console = Console(highlight=False)
-    console.print(f"\n{told} (back end: {grounded.backend}{cost})", style="dim", markup=False, soft_wrap=True)
+    lines = [f"{told} (back end: {name_backend(grounded.backend)}{cost})", *answer.notes]
+    console.print("\n" + "\n".join(lines), style="dim", markup=False, soft_wrap=True)
 
 
 def _print_neighbours(examples: Sequence[Example], direction: Direction, strategy: str) -> None:
@@ -134,9 +144,15 @@ def print_evaluation(evaluation: Evaluation, folder: Path, *, as_json: bool) -> 
 
 def print_scores(evaluation: Evaluation) -> None:
     """Print the scores of a run beside the neighbour baseline."""
-    baseline = evaluation.baseline.metrics()
-    title = f"{evaluation.settings.direction}, {len(evaluation.rows):,} rows, {evaluation.settings.backend}"
-    _print_score_table(title, evaluation.scores.metrics(), baseline)
+    from molregpt.backends import name_backend
+
+    backend = name_backend(evaluation.settings.backend)
+    title = f"{evaluation.settings.direction}, {len(evaluation.rows):,} rows, {backend}"
+    _print_score_table(title, evaluation.scores.metrics(), evaluation.baseline.metrics())
+    if backend != "neighbour":
+        # Scores of a model that mostly failed are the neighbour's scores: that must not be found out later.
+        counts = ", ".join(f"{count:,} {_COUNTED[origin]}" for origin, count in evaluation.origins.items() if count)
+        print(f"Answers: {counts}")
 
 
 def _print_score_table(title: str, scores: Mapping[str, Score], baseline: Mapping[str, Score] | None) -> None:

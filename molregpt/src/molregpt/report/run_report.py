@@ -42,6 +42,7 @@ def write_run_report(path: Path, evaluation: Evaluation, database: Database) -> 
     """
     from markupsafe import Markup
 
+    from molregpt.backends import name_backend
     from molregpt.report.plots import plot_similarity
 
     direction = evaluation.settings.direction
@@ -63,8 +64,8 @@ def write_run_report(path: Path, evaluation: Evaluation, database: Database) -> 
         "report.html.j2",
         {
             "title": f"{TITLES[direction]}: {len(evaluation.rows):,} rows",
-            "lead": f"Answered by {evaluation.settings.backend}, grounded in {evaluation.settings.shots} retrieved "
-            f"examples from a pool of {len(database.pairs):,} pairs.",
+            "lead": f"Answered by {name_backend(evaluation.settings.backend)}, grounded in "
+            f"{evaluation.settings.shots} retrieved examples from a pool of {len(database.pairs):,} pairs.",
             "facts": _view_facts(evaluation, len(database.pairs)),
             "metrics": view_metrics(evaluation),
             "plot": Markup(plot),  # noqa: S704 - drawn by us from numbers alone
@@ -88,13 +89,14 @@ def _row_score(value: float | bool | None) -> float:
 
 
 def _view_facts(evaluation: Evaluation, pool: int) -> list[Fact]:
+    from molregpt.backends import name_model
     from molregpt.evaluation.run import total_usage
 
     usage = total_usage(evaluation.rows)
     facts = [
         Fact("rows", f"{len(evaluation.rows):,}"),
         Fact("pairs in the pool", f"{pool:,}"),
-        Fact("back end", evaluation.settings.backend),
+        Fact("back end", name_model(evaluation.settings.backend)),
         Fact("examples shown", str(evaluation.settings.shots)),
     ]
     invalid = evaluation.scores.as_json().get("invalid_predictions")

@@ -93,6 +93,8 @@ def make_samples(
 
 
 def _write_samples_page(path: Path, evaluations: list[Evaluation], database: Database, count: int, seed: int) -> None:
+    from molregpt.backends import name_backend, name_model
+
     pool = {pair.key: pair for pair in database.pairs}
     first = evaluations[0]
     rows = len(first.rows)
@@ -115,13 +117,13 @@ def _write_samples_page(path: Path, evaluations: list[Evaluation], database: Dat
         {
             "title": "Molecules and their descriptions, both ways",
             "lead": f"{rows} questions whose molecules are not in the pool, answered by the back end "
-            f"{first.settings.backend}.{copied} Scores are over all {rows}; the {count} shown were drawn by seed "
-            f"{seed}, not picked.",
+            f"{name_backend(first.settings.backend)}.{copied} Scores are over all {rows}; the {count} shown were drawn "
+            f"by seed {seed}, not picked.",
             "facts": [
                 Fact("questions each way", str(rows)),
                 Fact("pairs in the pool", f"{len(database.pairs):,}"),
                 Fact("examples shown with each", str(first.settings.shots)),
-                Fact("back end", first.settings.backend),
+                Fact("back end", name_model(first.settings.backend)),
             ],
             "sections": sections,
             "credits": _CREDITS,
