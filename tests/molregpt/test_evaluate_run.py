@@ -146,6 +146,29 @@ def test_a_run_is_continued_only_with_its_own_settings(
         _evaluate(Recorder(), database, out, monkeypatch, pairs=TEST[:-1], shots=3)
 
 
+def test_settings_may_change_until_a_row_is_answered(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(InputError, match="the server is gone"):
+        _evaluate(Recorder(fail_on=TEST[0].smiles), database, out, monkeypatch, pairs=TEST[:1], shots=3)
+    assert json.loads((out / "config.json").read_text())["shots"] == 3
+    _evaluate(Recorder(), database, out, monkeypatch, pairs=TEST[:2], shots=2)
+    assert json.loads((out / "config.json").read_text())["shots"] == 2
+    with pytest.raises(InputError, match=r"was begun with shots 2, now it is 3; give another --out"):
+        _evaluate(Recorder(), database, out, monkeypatch, pairs=TEST[:2], shots=3)
+
+
+def test_a_foreign_folder_is_never_taken_over(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config.json").write_text('{"format": 1, "shots": 3}')
+    with pytest.raises(InputError, match="was begun with"):
+        _evaluate(Recorder(), database, tmp_path, monkeypatch)
+    assert (tmp_path / "config.json").read_text() == '{"format": 1, "shots": 3}'
+    assert not (tmp_path / "rows.jsonl").exists()
+
+
 def test_scores_stand_beside_those_of_the_nearest_neighbour(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

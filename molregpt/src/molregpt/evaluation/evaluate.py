@@ -11,7 +11,7 @@ from molregpt.evaluation.journal import Journal
 from molregpt.evaluation.progress import RunProgress
 from molregpt.evaluation.results import Evaluation, score_rows, write_results
 from molregpt.evaluation.run import Examiner, examine_rows
-from molregpt.evaluation.settings import RunSettings, open_run_folder
+from molregpt.evaluation.settings import RunSettings, open_run_folder, write_settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,9 +88,15 @@ def evaluate_pairs(
         retrieval=retriever.identity,
         shots=options.shots,
     )
-    open_run_folder(out, run)
+    rows_file = out / ROWS_FILE
+    open_run_folder(out, run, begun=_holds_rows(rows_file))
     examiner = Examiner(database, retriever, nearest, answerer, direction=direction, shots=options.shots)
-    with Journal(out / ROWS_FILE) as journal:
+    with Journal(rows_file) as journal:
+        # Now that no other process can: rows of another run may have come in since the folder was looked at.
+        if journal.rows:
+            open_run_folder(out, run)
+        else:
+            write_settings(out, run)
         _check_journal(journal, pairs)
 
         async def examine() -> None:
@@ -107,6 +113,13 @@ def evaluate_pairs(
     evaluation = score_rows(run, rows)
     write_results(out, evaluation)
     return evaluation
+
+
+def _holds_rows(path: Path) -> bool:
+    try:
+        return path.stat().st_size > 0
+    except OSError:
+        return False
 
 
 def _check_queries(pairs: Sequence[Pair]) -> None:

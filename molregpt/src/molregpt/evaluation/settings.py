@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 """Version of a run folder's files."""
+SETTINGS_FILE = "config.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,20 +39,26 @@ class RunSettings:
     shots: int
 
 
-def open_run_folder(folder: Path, settings: RunSettings) -> None:
+def open_run_folder(folder: Path, settings: RunSettings, *, begun: bool = True) -> None:
     """Create a run's folder, or check that the one that exists was made with the same settings.
+
+    Args:
+        folder: The folder.
+        settings: What the run is made with.
+        begun: Whether a row has been answered there. Before that the settings of a run may change: a first try often
+            fails for a wrong one.
 
     Raises:
         InputError: The folder belongs to a run with other settings, holds other files' `config.json`, or cannot be
             written.
     """
-    path = folder / "config.json"
+    path = folder / SETTINGS_FILE
     wanted = {"format": FORMAT, **asdict(settings)}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         found = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
-        write_atomically(path, json.dumps(wanted, indent=2, ensure_ascii=False) + "\n")
+        write_settings(folder, settings)
         return
     except OSError as error:
         raise InputError(f"{folder}: cannot be used as a run folder ({error.strerror})") from None
@@ -59,6 +66,20 @@ def open_run_folder(folder: Path, settings: RunSettings) -> None:
         raise InputError(f"{path}: not the settings of a run; give another --out") from None
     if not isinstance(found, dict):
         raise InputError(f"{path}: not the settings of a run; give another --out")
+    if not begun and found.keys() == wanted.keys():
+        return
     for name, value in wanted.items():
         if found.get(name) != value:
-            raise InputError(f"{path}: this run was begun with {name} {found.get(name)!r}, now it is {value!r}")
+            raise InputError(
+                f"{path}: this run was begun with {name} {found.get(name)!r}, now it is {value!r}; give another --out"
+            )
+
+
+def write_settings(folder: Path, settings: RunSettings) -> None:
+    """Write what a run is made with into its folder.
+
+    Raises:
+        InputError: The folder cannot be written.
+    """
+    text = json.dumps({"format": FORMAT, **asdict(settings)}, indent=2, ensure_ascii=False)
+    write_atomically(folder / SETTINGS_FILE, text + "\n")
