@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from molregpt.backends.neighbour import NeighbourBackend
@@ -11,14 +12,17 @@ from molregpt.errors import InputError
 if TYPE_CHECKING:
     from molregpt.backends.protocol import Backend
 
-CHOICES = "neighbour, or the URL of an OpenAI-compatible server such as http://localhost:11434/v1"
+CHOICES = (
+    "neighbour, the folder of a model that `molregpt train` made, or the URL of an OpenAI-compatible server such as "
+    "http://localhost:11434/v1"
+)
 
 
 def create_backend(spec: str, options: BackendOptions | None = None) -> Backend:
     """Make the back end that `spec` names.
 
     Args:
-        spec: `neighbour`, or the URL of an OpenAI-compatible server.
+        spec: `neighbour`, the folder of a model of `molregpt train`, or the URL of an OpenAI-compatible server.
         options: Settings; each back end reads its own part.
 
     Raises:
@@ -36,4 +40,9 @@ def create_backend(spec: str, options: BackendOptions | None = None) -> Backend:
         from molregpt.backends.client import ChatClient
 
         return ChatBackend(ChatClient(spec, options.server), options)
+    if Path(spec).is_dir():
+        # torch takes a second or more to import, and the others do not need it.
+        from molregpt.backends.local import LocalBackend
+
+        return LocalBackend(Path(spec))
     raise InputError(f"unknown back end {spec!r}; choose {CHOICES}")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def shipped_pairs() -> list[Pair]:
-    """The example database: 8,662 pairs of the ChEBI-20 train and validation splits.
+    """The example database: 8,612 pairs of the ChEBI-20 train and validation splits.
 
     No test molecule of ChEBI-20 is among them. `source` is `validation`, or `train/` and the collection from which the
     description was recovered (see `assets/chebi20.LICENSE.md`).

@@ -13,7 +13,7 @@ class RetrievalOptions:
     """Where examples come from.
 
     Attributes:
-        pool: Tables to search (CID, SMILES, description); give the option again for more. The shipped pool of 8,662
+        pool: Tables to search (CID, SMILES, description); give the option again for more. The shipped pool of 8,612
             ChEBI-20 pairs by default.
         strategy: How they are searched; by default Morgan fingerprints for molecules, BM25 for descriptions.
         exclude_self: Do not find the very molecule that is asked about.

@@ -1,0 +1,203 @@
+"""Training examples: pairs with neighbours of theirs in the context, and exercises on molecules alone.
+
+Each pass over the pairs draws other neighbours, another number of them and other spellings of the molecule, so that
+what is learned is to use the neighbours, not to recite the pair. Every draw depends on the seed, the pass and the row
+alone: shards can be written in any order, and again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from molregpt.database import Database
+from molregpt.local.language import NAME, REWRITE, SPELL, TASKS, slots_of
+from molregpt.local.settings import CorpusConfig
+from molregpt.records import Direction, Pair
+from molregpt.retrieval.strategies import STANDARD, create_retriever
+from unitlm.alphabet import Content
+from unitlm.shards import Example, write_shards
+from unitlm.task import Task
+from unitlm.vocabulary import Vocabulary
+
+# Draws are addressed by what they are for, so that adding one leaves the others as they are.
+_PAIRS, _MOLECULES = 0, 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """What one shard is made of: some rows of one pass in one direction."""
+
+    direction: Direction
+    number: int
+    start: int
+    stop: int
+
+
+def write_pair_shards(
+    folder: Path, pairs: Sequence[Pair], pool: Database, vocabulary: Vocabulary, config: CorpusConfig
+) -> tuple[Path, ...]:
+    """Write the examples of both directions; shards that are there already are kept.
+
+    Args:
+        folder: Where the Parquet files go.
+        pairs: What is learned.
+        pool: Where neighbours come from; a pair never finds its own molecule.
+        vocabulary: Gives the ids.
+        config: How.
+
+    Returns:
+        The shards, in order.
+    """
+    blocks = [
+        _Block(direction, number, start, min(start + config.rows_per_shard, len(pairs)))
+        for number in range(config.passes)
+        for direction in TASKS
+        for start in range(0, len(pairs), config.rows_per_shard)
+    ]
+    neighbours = {direction: _Neighbours(direction, pairs, pool, config.depth) for direction in TASKS}
+
+    def examples(block: _Block) -> Iterator[Example]:
+        for row in range(block.start, block.stop):
+            near = neighbours[block.direction].of(row)
+            example = make_example(block.direction, pairs[row], near, vocabulary, config, block.number, row)
+            if example is not None:
+                yield example
+
+    provenance = f"pairs {pool.digest} {sorted(asdict(config).items())} {hash_vocabulary(vocabulary)}"
+    return write_shards(folder, blocks, examples, provenance=provenance)
+
+
+class _Neighbours:
+    """Neighbours of each pair, looked up when they are first needed and kept."""
+
+    def __init__(self, direction: Direction, pairs: Sequence[Pair], pool: Database, depth: int) -> None:
+        self._direction, self._pairs, self._pool, self._depth = direction, pairs, pool, depth
+        self._retriever = create_retriever(STANDARD[direction], pool, direction)
+        self._found: dict[int, list[Pair]] = {}
+
+    def of(self, row: int) -> list[Pair]:
+        """The nearest pairs of a row, the most similar first."""
+        if row not in self._found:
+            pair = self._pairs[row]
+            itself = self._pool.rows_of(key=pair.key, smiles=pair.smiles)
+            query = pair.smiles if self._direction == "mol2cap" else pair.caption
+            self._found[row] = [found.pair for found in self._retriever.retrieve(query, self._depth, itself)]
+        return self._found[row]
+
+
+def make_example(
+    direction: Direction,
+    pair: Pair,
+    neighbours: Sequence[Pair],
+    vocabulary: Vocabulary,
+    config: CorpusConfig,
+    number: int,
+    row: int,
+) -> Example | None:
+    """One pair with neighbours in its context, the most similar last; None when the pair alone is too long."""
+    chance = np.random.default_rng([config.corpus_seed, _PAIRS, number, direction == "cap2mol", row])
+    shots = int(chance.integers(1, config.shots + 1)) if number else config.shots
+    if chance.random() < config.nearest_share or not neighbours:
+        shown = list(neighbours[:shots])
+    else:
+        count = min(shots, len(neighbours))
+        weights = 1.0 / np.arange(1, len(neighbours) + 1)
+        drawn = chance.choice(len(neighbours), count, replace=False, p=weights / weights.sum())
+        shown = [neighbours[index] for index in sorted(drawn.tolist())]
+    query = slots_of(pair)
+    if direction == "mol2cap" and chance.random() < config.respelled_share:
+        query["molecule"] = respell(pair.smiles, int(chance.integers(2**31)))
+    return compile_within(
+        TASKS[direction],
+        query,
+        [slots_of(neighbour) for neighbour in shown],
+        vocabulary,
+        longest=config.longest,
+        learn_examples=number < config.learned_passes,
+        key=pair.key,
+    )
+
+
+def compile_within(
+    task: Task,
+    query: Mapping[str, Content],
+    nearest_first: Sequence[Mapping[str, Content]],
+    vocabulary: Vocabulary,
+    *,
+    longest: int,
+    learn_examples: bool,
+    key: str,
+) -> Example | None:
+    """Compile with as many of the nearest neighbours as fit into `longest` tokens; None if the query alone does not."""
+    for count in range(len(nearest_first), -1, -1):
+        compiled = task.compile(query, vocabulary, nearest_first[:count][::-1], learn_examples)
+        if len(compiled.ids) <= longest:
+            return Example.of(key, compiled)
+    return None
+
+
+def write_molecule_shards(
+    folder: Path,
+    smiles: Sequence[str],
+    names: Mapping[str, str],
+    vocabulary: Vocabulary,
+    config: CorpusConfig,
+) -> tuple[Path, ...]:
+    """Write exercises on molecules alone: one spelling into another, names into molecules and back.
+
+    Args:
+        folder: Where the Parquet files go.
+        smiles: Molecules.
+        names: Systematic names of some of them, by SMILES.
+        vocabulary: Gives the ids.
+        config: How long, how many in other spellings, which seed.
+    """
+    blocks = [
+        (start, min(start + config.rows_per_shard, len(smiles)))
+        for start in range(0, len(smiles), config.rows_per_shard)
+    ]
+
+    def examples(block: tuple[int, int]) -> Iterator[Example]:
+        for row in range(*block):
+            chance = np.random.default_rng([config.corpus_seed, _MOLECULES, row])
+            molecule, name = smiles[row], names.get(smiles[row])
+            other = respell(molecule, int(chance.integers(2**31)))
+            cases: list[tuple[Task, dict[str, Content]]] = [(REWRITE, {"other": other, "molecule": molecule})]
+            if name is not None:
+                shown = molecule if chance.random() >= config.respelled_share else other
+                cases = [(NAME, {"molecule": shown, "name": name}), (SPELL, {"name": name, "molecule": molecule})]
+            for task, values in cases:
+                example = compile_within(
+                    task, values, (), vocabulary, longest=config.longest, learn_examples=False, key=molecule
+                )
+                if example is not None:
+                    yield example
+
+    provenance = f"molecules {len(smiles)} {len(names)} {sorted(asdict(config).items())} {hash_vocabulary(vocabulary)}"
+    return write_shards(folder, blocks, examples, provenance=provenance)
+
+
+def respell(smiles: str, seed: int) -> str:
+    """The same molecule with its atoms in a random order; the given text where RDKit cannot read it."""
+    from rdkit import Chem
+
+    from molindex.smiles import SmilesError, parse_smiles
+
+    try:
+        molecule = parse_smiles(smiles)
+    except SmilesError:
+        return smiles
+    order = np.random.default_rng(seed).permutation(molecule.GetNumAtoms()).tolist()
+    return str(Chem.MolToSmiles(Chem.RenumberAtoms(molecule, order), canonical=False))
+
+
+def hash_vocabulary(vocabulary: Vocabulary) -> str:
+    """A short digest of a vocabulary, for provenance."""
+    import hashlib
+    import json
+
+    return hashlib.sha256(json.dumps(vocabulary.to_json(), sort_keys=True).encode()).hexdigest()[:16]

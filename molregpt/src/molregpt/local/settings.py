@@ -1,0 +1,108 @@
+"""Settings of the local model's training: light to import, checked when made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from molregpt.errors import InputError
+
+
+@dataclass(frozen=True)
+class CorpusConfig:
+    """How examples are made of pairs.
+
+    Attributes:
+        passes: How often each pair is used in each direction, each time with other neighbours.
+        shots: The most neighbours in the context.
+        depth: How many of the nearest neighbours are drawn from.
+        nearest_share: Share of the examples that show just the nearest ones, as answering does; the others show a draw.
+        respelled_share: Share of the described molecules that are written in a random order of atoms.
+        learned_passes: In the first so many passes the neighbours' answers are learned too, not only the query's.
+        longest: The most tokens of an example; the least similar neighbours are left out until it fits.
+        rows_per_shard: Pairs in one shard.
+        corpus_seed: Seed of all draws.
+
+    Raises:
+        InputError: A value is out of range.
+    """
+
+    passes: int = 4
+    shots: int = 3
+    depth: int = 12
+    nearest_share: float = 0.5
+    respelled_share: float = 0.2
+    learned_passes: int = 1
+    longest: int = 512
+    rows_per_shard: int = 2048
+    corpus_seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("passes", "shots", "depth", "longest", "rows_per_shard"):
+            if getattr(self, name) < 1:
+                raise InputError(f"corpus config: {name} must be at least 1, got {getattr(self, name)}")
+        if self.depth < self.shots:
+            raise InputError(f"corpus config: depth ({self.depth}) must not be below shots ({self.shots})")
+        for name in ("nearest_share", "respelled_share"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise InputError(f"corpus config: {name} must be in [0, 1], got {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class Size:
+    """The shape of the decoder.
+
+    Attributes:
+        width: Width of the residual stream.
+        layers: Number of blocks.
+        heads: Query heads, and key/value heads.
+        feed_forward_width: Inner width of the feed-forward part.
+        dropout: Dropout of the residual branches.
+    """
+
+    width: int = 320
+    layers: int = 8
+    heads: int = 5
+    feed_forward_width: int = 864
+    dropout: float = 0.1
+
+
+@dataclass(frozen=True)
+class Course:
+    """How long and how fast.
+
+    Attributes:
+        steps: Optimizer steps of the whole run.
+        batch_rows: Rows of 512 tokens in a step.
+        micro_batch_rows: Rows computed at once; the rest is accumulation.
+        learning_rate: Peak learning rate.
+        warmup_steps: Steps until the peak.
+        decay_steps: Steps of the fall at the end.
+        evaluate_every: Steps between looks at the held-out pairs.
+        checkpoint_every: Steps between checkpoints.
+        seed: Seed of weights and of the data's order.
+    """
+
+    steps: int = 6000
+    batch_rows: int = 16
+    micro_batch_rows: int = 8
+    learning_rate: float = 1e-3
+    warmup_steps: int = 200
+    decay_steps: int = 1500
+    evaluate_every: int = 200
+    checkpoint_every: int = 50
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Everything about a run but its tables.
+
+    Attributes:
+        size: Shape of the decoder.
+        course: Steps and rates.
+        corpus: How examples are made.
+    """
+
+    size: Size = field(default_factory=Size)
+    course: Course = field(default_factory=Course)
+    corpus: CorpusConfig = field(default_factory=CorpusConfig)

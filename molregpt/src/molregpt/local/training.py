@@ -1,0 +1,146 @@
+"""Training of the local model, from tables to a folder that `--backend` can use.
+
+    run/vocabulary.json        pieces and words
+    run/pairs/, run/molecules/, run/held_out/    token shards
+    run/train/                 checkpoints, metrics.jsonl, TensorBoard
+    run/model/                 the result: weights in bf16, vocabulary, card
+
+Every step is skipped when its files are there, and training resumes exactly: one command begins a run and goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from molregpt.console import messages
+from molregpt.data.table import read_pairs, read_table, single_backslashes
+from molregpt.database import Database, join_tables
+from molregpt.errors import InputError
+from molregpt.local.corpus import write_molecule_shards, write_pair_shards
+from molregpt.local.language import build_vocabulary
+from molregpt.local.settings import CorpusConfig, TrainSettings
+from molregpt.records import Pair
+from unitlm.checkpoint import load_model, save_model
+from unitlm.files import Json
+from unitlm.model import Decoder, ModelConfig
+from unitlm.objective import causal_objective
+from unitlm.shards import ShardSet
+from unitlm.train import train
+from unitlm.train_config import TrainConfig
+from unitlm.vocabulary import Vocabulary
+
+
+def train_local(
+    tables: Sequence[Path],
+    held_out: Path,
+    out: Path,
+    settings: TrainSettings,
+    *,
+    molecules: Path | None = None,
+    names: Path | None = None,
+) -> Path:
+    """Train the local model, or go on with it.
+
+    Args:
+        tables: Pairs to learn; also the pool in which neighbours are found, for the held-out pairs too.
+        held_out: Pairs to watch the loss on.
+        out: The run's folder.
+        settings: Everything else.
+        molecules: Table with a column SMILES: molecules without descriptions, for exercises.
+        names: Table SMILES, name: systematic names of molecules.
+
+    Returns:
+        The folder of the finished model.
+
+    Raises:
+        InputError: A table cannot be read, the run was begun with other inputs, or it was told to stop.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    pairs = join_tables([(table.name, read_pairs(table)) for table in tables])
+    watched = read_pairs(held_out)
+    smiles = read_molecules(molecules) if molecules else []
+    named = read_names(names) if names else {}
+    vocabulary = _vocabulary(out / "vocabulary.json", pairs, smiles, named)
+    pool = Database(pairs)
+    messages().print(f"{len(pairs):,} pairs, {len(smiles):,} molecules, {len(named):,} names: writing shards")
+    corpus = settings.corpus
+    shards = list(write_pair_shards(out / "pairs", pairs, pool, vocabulary, corpus))
+    if smiles:
+        shards += write_molecule_shards(out / "molecules", smiles, named, vocabulary, corpus)
+    plain = CorpusConfig(
+        passes=1, shots=corpus.shots, depth=corpus.depth, nearest_share=1.0, respelled_share=0.0, learned_passes=0,
+        longest=corpus.longest,
+    )  # fmt: skip
+    watched_shards = write_pair_shards(out / "held_out", watched, pool, vocabulary, plain)
+
+    size, course = settings.size, settings.course
+    config = ModelConfig(
+        vocabulary_size=vocabulary.size,
+        width=size.width,
+        layers=size.layers,
+        heads=size.heads,
+        key_value_heads=size.heads,
+        feed_forward_width=size.feed_forward_width,
+        dropout=size.dropout,
+    )
+    model = Decoder(config)
+    model.reset_parameters(torch.Generator().manual_seed(course.seed))
+    run = TrainConfig(
+        **asdict(course),
+        sequence_length=corpus.longest,
+        schedule="wsd",
+        final_factor=0.05,
+        average_decay=0.998,
+        precision="bf16",
+        mixed_shards=16,
+        evaluation_batches=12,
+    )
+    result = train(model, causal_objective, run, out / "train", ShardSet(*shards), ShardSet(*watched_shards))
+    if not result.finished:
+        raise InputError(f"{out}: stopped at step {result.step} of {course.steps}; give the same command to go on")
+    card: dict[str, Json] = {
+        "pairs": len(pairs),
+        "molecules": len(smiles),
+        "names": len(named),
+        "steps": result.step,
+        "held_out_loss": result.held_out_loss,
+        "shots": corpus.shots,
+        "longest": corpus.longest,
+    }
+    return pack_model(out / "model", load_model(result.checkpoint, part="average"), vocabulary, card)
+
+
+def pack_model(folder: Path, model: Decoder, vocabulary: Vocabulary, card: Mapping[str, Json]) -> Path:
+    """Write a model folder: weights in bf16, vocabulary, and what it was made from."""
+    save_model(folder, model.to(torch.bfloat16), card)
+    vocabulary.save(folder / "vocabulary.json")
+    return folder
+
+
+def read_molecules(table: Path) -> list[str]:
+    """The column SMILES of a table, with single backslashes."""
+    found = read_table(table)
+    column = found.require("SMILES")
+    return [single_backslashes(found.cell(row, column)) for row in found.rows]
+
+
+def read_names(table: Path) -> dict[str, str]:
+    """Systematic names by SMILES, from the columns SMILES and name."""
+    found = read_table(table)
+    smiles, name = found.require("SMILES"), found.require("name")
+    return {single_backslashes(found.cell(row, smiles)): found.cell(row, name) for row in found.rows}
+
+
+def _vocabulary(path: Path, pairs: Sequence[Pair], smiles: Sequence[str], names: Mapping[str, str]) -> Vocabulary:
+    if path.exists():
+        return Vocabulary.load(path)
+    captions = [pair.caption for pair in pairs]
+    molecules = [*(pair.smiles for pair in pairs), *smiles]
+    # A tenth of the names, so that their pieces are known but do not crowd out those of descriptions.
+    vocabulary = build_vocabulary([*captions, *list(names.values())[::10]], molecules)
+    vocabulary.save(path)
+    return vocabulary

@@ -1,0 +1,126 @@
+"""Training examples of the local model: what they show, what they teach, and that they are the same every time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from molindex.smiles import canonical_smiles
+from molregpt.data.shipped import sample_pairs
+from molregpt.database import Database
+from molregpt.errors import InputError
+from molregpt.local.corpus import compile_within, make_example, respell, write_molecule_shards, write_pair_shards
+from molregpt.local.language import ALL_TASKS, TASKS, build_vocabulary, slots_of
+from molregpt.local.settings import CorpusConfig
+from molregpt.records import Direction
+from unitlm.shards import Example, ShardSet
+from unitlm.vocabulary import Vocabulary
+
+PAIRS = sample_pairs()[:60]
+DIRECTIONS: tuple[Direction, ...] = ("mol2cap", "cap2mol")
+
+
+@pytest.fixture(scope="module")
+def vocabulary() -> Vocabulary:
+    return build_vocabulary([pair.caption for pair in PAIRS], [pair.smiles for pair in PAIRS])
+
+
+def read(example: Example, vocabulary: Vocabulary) -> tuple[int, list[dict[str, object]]]:
+    """Which task line an example is, and its cases."""
+    for number, task in enumerate(ALL_TASKS):
+        if int(example.ids[1]) == vocabulary.word(task.words[0]):
+            return number, [dict(case) for case in task.decode(example.ids.tolist(), vocabulary)]
+    raise AssertionError("no task line begins like this")
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_an_example_is_the_pair_after_its_nearest_neighbours(direction: Direction, vocabulary: Vocabulary) -> None:
+    config = CorpusConfig(nearest_share=1.0, respelled_share=0.0, longest=4096)
+    example = make_example(direction, PAIRS[0], PAIRS[1:8], vocabulary, config, 0, 0)
+    assert example is not None
+    _, cases = read(example, vocabulary)
+    assert cases == [slots_of(pair) for pair in (PAIRS[3], PAIRS[2], PAIRS[1], PAIRS[0])]  # the nearest last
+
+
+def test_draws_differ_between_passes_and_repeat_with_their_seed(vocabulary: Vocabulary) -> None:
+    def draw(seed: int, number: int) -> list[int]:
+        config = CorpusConfig(nearest_share=0.0, respelled_share=1.0, longest=4096, corpus_seed=seed)
+        example = make_example("mol2cap", PAIRS[0], PAIRS[1:13], vocabulary, config, number, 0)
+        assert example is not None
+        _, cases = read(example, vocabulary)
+        assert canonical_smiles(str(cases[-1]["molecule"])) == canonical_smiles(PAIRS[0].smiles)
+        return example.ids.tolist()
+
+    assert draw(0, 1) == draw(0, 1)
+    assert draw(0, 1) != draw(0, 2)
+    assert draw(0, 1) != draw(1, 1)
+
+
+def test_the_least_similar_neighbours_leave_first(vocabulary: Vocabulary) -> None:
+    query, near = slots_of(PAIRS[0]), [slots_of(pair) for pair in PAIRS[1:4]]
+    task = TASKS["mol2cap"]
+    lengths = [len(task.compile(query, vocabulary, near[:count]).ids) for count in range(4)]
+
+    def count_shown(longest: int) -> int:
+        example = compile_within(task, query, near, vocabulary, longest=longest, learn_examples=False, key="")
+        return -1 if example is None else len(read(example, vocabulary)[1]) - 1
+
+    assert [count_shown(length) for length in lengths] == [0, 1, 2, 3]
+    assert [count_shown(length - 1) for length in lengths] == [-1, 0, 1, 2]
+
+
+def test_no_example_shows_its_own_molecule(tmp_path: Path, vocabulary: Vocabulary) -> None:
+    pool = Database(PAIRS, cache=tmp_path / "cache")
+    config = CorpusConfig(passes=2, rows_per_shard=25, longest=4096, learned_passes=1)
+    shards = write_pair_shards(tmp_path / "pairs", PAIRS, pool, vocabulary, config)
+    assert len(shards) == 2 * 2 * 3
+    by_key = {pair.key: pair for pair in PAIRS}
+    found = ShardSet(*shards)
+    seen = 0
+    for index in range(len(found)):
+        shard = found.load(index)
+        for row in range(found.infos[index].rows):
+            example = shard[row]
+            pair = by_key[example.key]
+            _, cases = read(example, vocabulary)
+            shown = [canonical_smiles(str(case["molecule"])) for case in cases]
+            assert shown[-1] == canonical_smiles(pair.smiles)
+            assert shown[-1] not in shown[:-1]
+            # learned are the answers of all cases in the first pass, of the query alone in the second
+            ends = int((example.ids[example.loss_mask] == vocabulary.end).sum())
+            assert ends == (len(cases) if index < len(shards) // 2 else 1)
+            seen += 1
+    assert seen == 2 * 2 * len(PAIRS)
+    before = [path.read_bytes() for path in shards]
+    shards[3].unlink()
+    assert [
+        path.read_bytes() for path in write_pair_shards(tmp_path / "pairs", PAIRS, pool, vocabulary, config)
+    ] == before
+
+
+def test_exercises_name_and_spell_what_has_a_name_and_rewrite_the_rest(tmp_path: Path, vocabulary: Vocabulary) -> None:
+    smiles = ["CCO", "OCCO", "c1ccccc1O"]
+    config = CorpusConfig(respelled_share=0.0)
+    [path] = write_molecule_shards(tmp_path, smiles, {"CCO": "ethanol"}, vocabulary, config)
+    shard = ShardSet(path).load(0)
+    read_back = [read(shard[row], vocabulary) for row in range(ShardSet(path).infos[0].rows)]
+    assert [number for number, _ in read_back] == [2, 3, 4, 4]
+    assert read_back[0][1] == read_back[1][1] == [{"molecule": "CCO", "name": "ethanol"}]
+    for (_, [case]), molecule in zip(read_back[2:], smiles[1:], strict=True):
+        assert case["molecule"] == molecule
+        assert canonical_smiles(str(case["other"])) == canonical_smiles(molecule)
+
+
+@given(st.sampled_from(PAIRS), st.integers(0, 2**31 - 1))
+def test_another_spelling_is_the_same_molecule(pair: object, seed: int) -> None:
+    smiles = pair.smiles  # type: ignore[attr-defined]
+    assert canonical_smiles(respell(smiles, seed)) == canonical_smiles(smiles)
+
+
+@pytest.mark.parametrize("bad", [{"passes": 0}, {"depth": 2, "shots": 3}, {"nearest_share": 1.5}])
+def test_settings_out_of_range_are_refused(bad: dict[str, float]) -> None:
+    with pytest.raises(InputError, match="corpus config: "):
+        CorpusConfig(**bad)  # type: ignore[arg-type]
