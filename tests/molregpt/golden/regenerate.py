@@ -39,6 +39,76 @@ def rouge_f1(overlap: int, predicted: int, expected: int) -> float:
     return 2 * overlap / (predicted + expected) if overlap else 0.0
 
 
+TEMPLATES = {
+    r"has a role as (.+)": "role",
+    r"derives from (?!a hydride of )(.+)": "parent",
+    r"derives from a hydride of (.+)": "hydride",
+    r"is a conjugate acid of (.+)": "acid",
+    r"is a conjugate base of (.+)": "base",
+    r"is an enantiomer of (.+)": "enantiomer",
+    r"is a tautomer of (.+)": "tautomer",
+    r"contains (an? .+)": "part",
+}
+STOPS = frozenset(
+    re.findall(
+        "[a-z]+",
+        """that which in where wherein whose having with obtained derived consisting comprising composed comprised as is
+        resulting arising formed isolated carrying bearing containing substituted used found produced made from by for
+        on at to has being possessing linked attached acting known exhibiting featuring showing characterized
+        corresponding sometimes also""",
+    )
+)
+
+
+def class_name(item: str) -> str | None:
+    """The class that an item of a list with articles names, by its words."""
+    article, *words = item.split()
+    if words[:2] == ["member", "of"]:
+        words = words[2:]
+        if words[:3] == ["the", "class", "of"]:
+            words = words[3:]
+        words[-1] = words[-1].removesuffix("s")
+    odd = any(word in STOPS or word in {"of", "and", "or"} or word[-1] in ",;:-" for word in words)
+    return None if odd or article not in {"a", "an"} or not words else " ".join(words)
+
+
+def caption_relations(caption: str) -> set[tuple[str, str]]:
+    relations = set()
+    for number, sentence in enumerate(
+        re.split(r"[.;] (?=[A-Z])| (?=It (?:has|is an?|derives) )", caption.rstrip(". "))
+    ):
+        subject = "The molecule " if number == 0 else "It "
+        statement = sentence.removeprefix(subject)
+        if statement == sentence:
+            continue
+        found = [(kind, match[1]) for form, kind in TEMPLATES.items() if (match := re.fullmatch(form, statement))]
+        if found:
+            [(kind, text)] = found
+            items = re.sub("^an? ", "", text.split("; ")[0])
+            relations |= {(kind, item) for item in re.split(", an? | and an? ", items)}
+            continue
+        words = statement.removeprefix("is ").split()
+        items = re.split(", (?=an? )| and (?=an? )", " ".join(words))
+        names = [class_name(item) for item in items]
+        if number == 0 and None in names:
+            last = next((place for place, word in enumerate(words) if word in STOPS or word[-1] in ";:"), 0)
+            names = [class_name(" ".join(words[:last]).rstrip(","))] if last else []
+        if statement.startswith("is ") and None not in names:
+            relations |= {("is a", name) for name in names}
+    return relations
+
+
+def relation_scores(predictions: list[str], references: list[str]) -> dict[str, float]:
+    predicted, expected = ([caption_relations(text) for text in texts] for texts in (predictions, references))
+    right = sum(len(p & e) for p, e in zip(predicted, expected, strict=True))
+    precision, recall = right / sum(map(len, predicted)), right / sum(map(len, expected))
+    return {
+        "relation_precision": precision,
+        "relation_recall": recall,
+        "relation_f1": statistics.harmonic_mean([precision, recall]),
+    }
+
+
 def caption_scores(predictions: list[str], references: list[str], wordnet_dir: Path) -> dict[str, float]:
     from nltk.corpus.reader.wordnet import WordNetCorpusReader
     from nltk.data import FileSystemPathPointer, path
@@ -68,7 +138,7 @@ def caption_scores(predictions: list[str], references: list[str], wordnet_dir: P
         "meteor": statistics.fmean(
             meteor_score([r], p, wordnet=wordnet) for p, r in zip(predicted, expected, strict=True)
         ),
-    }
+    } | relation_scores(predictions, references)
 
 
 def count_tanimoto(first: Counter[int], second: Counter[int]) -> float:

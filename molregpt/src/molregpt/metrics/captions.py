@@ -1,18 +1,20 @@
-"""Scores of captions: BLEU-2, BLEU-4, ROUGE-1, -2, -L and METEOR, by the conventions of MolT5's evaluation.
+"""Scores of captions: BLEU-2, BLEU-4, ROUGE-1, -2, -L and METEOR, by the conventions of MolT5's evaluation; relations.
 
 Corpus BLEU has no smoothing and, like METEOR, counts the tokens of a named tokenizer. ROUGE is `rouge_score` without
-stemming, F1, on its own words. METEOR is NLTK's, with the WordNet table that ships here.
+stemming, F1, on its own words. METEOR is NLTK's, with the WordNet table that ships here. What a caption states rather
+than how it is worded is compared by `molregpt.metrics.relations`.
 """
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from molregpt.errors import InputError
 from molregpt.metrics.bleu import bleu_of_sums, count_ngrams
+from molregpt.metrics.relations import RelationCount, RelationScores, score_relations
 from molregpt.metrics.statistics import DEFAULT_RESAMPLING, Resampling, Score, library_versions, score_rows
 from molregpt.metrics.tokenization import CaptionTokenizer, load_tokenizer
 from molregpt.metrics.wordnet import load_wordnet
@@ -20,8 +22,18 @@ from molregpt.metrics.wordnet import load_wordnet
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-CAPTION_METRICS = ("bleu2", "bleu4", "rouge1", "rouge2", "rougeL", "meteor")
-"""The names that result files use, in the order of the fields of `CaptionRow`."""
+CAPTION_METRICS = (
+    "bleu2",
+    "bleu4",
+    "rouge1",
+    "rouge2",
+    "rougeL",
+    "meteor",
+    "relation_precision",
+    "relation_recall",
+    "relation_f1",
+)
+"""The names that result files use."""
 
 _DISTRIBUTIONS = ("nltk", "rouge-score", "tokenizers")
 
@@ -36,10 +48,13 @@ class CaptionRow:
     rouge2: float
     rouge_l: float
     meteor: float
+    relations: RelationCount
 
-    def as_json(self) -> dict[str, float]:
-        """The scores by the names that result files use."""
-        return dict(zip(CAPTION_METRICS, astuple(self), strict=True))
+    def as_json(self) -> dict[str, float | None]:
+        """The scores by the names that result files use; None where no relation is stated that could be right."""
+        words = (self.bleu2, self.bleu4, self.rouge1, self.rouge2, self.rouge_l, self.meteor)
+        relations = (self.relations.precision, self.relations.recall, self.relations.f1)
+        return dict(zip(CAPTION_METRICS, words + relations, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +68,7 @@ class CaptionScores:
         rouge2: Mean F1 of word pairs.
         rouge_l: Mean F1 of the longest common subsequence.
         meteor: Mean METEOR.
+        relations: Precision, recall and F1 of the relations, over all and of each kind.
         tokenizer: What BLEU and METEOR count.
         resampling: How the intervals were made.
         versions: Versions of the metrics and of the libraries.
@@ -65,6 +81,7 @@ class CaptionScores:
     rouge2: Score
     rouge_l: Score
     meteor: Score
+    relations: RelationScores
     tokenizer: CaptionTokenizer
     resampling: Resampling
     versions: Mapping[str, str]
@@ -72,12 +89,14 @@ class CaptionScores:
 
     def metrics(self) -> dict[str, Score]:
         """The scores by the names that result files use."""
-        scores = (self.bleu2, self.bleu4, self.rouge1, self.rouge2, self.rouge_l, self.meteor)
-        return dict(zip(CAPTION_METRICS, scores, strict=True))
+        words = (self.bleu2, self.bleu4, self.rouge1, self.rouge2, self.rouge_l, self.meteor)
+        relations = (self.relations.all.precision, self.relations.all.recall, self.relations.all.f1)
+        return dict(zip(CAPTION_METRICS, words + relations, strict=True))
 
     def as_json(self) -> dict[str, object]:
-        """The contents of a scores.json: one entry a metric, then what the figures depend on."""
+        """The contents of a scores.json: one entry a metric, one a kind of relation, then what they depend on."""
         return {name: score.as_json() for name, score in self.metrics().items()} | {
+            "relations": {kind: score.as_json() for kind, score in self.relations.kinds.items()},
             "rows": len(self.rows),
             "tokenizer": self.tokenizer.as_json(),
             "bootstrap": self.resampling.as_json(),
@@ -110,6 +129,7 @@ def score_captions(
     ngrams = np.array([count_ngrams(p, r) for p, r in zip(predicted, expected, strict=True)], dtype=np.float64)
     values = np.column_stack([_rouge(predictions, references), _meteor(predicted, expected)])
     bleu2, bleu4, rouge1, rouge2, rouge_l, meteor = score_rows(ngrams, (2, 4), values, resampling)
+    relations = score_relations(predictions, references, resampling=resampling)
     bleus = np.stack([bleu_of_sums(ngrams, 2), bleu_of_sums(ngrams, 4)], axis=1)
     return CaptionScores(
         bleu2=bleu2,
@@ -118,10 +138,14 @@ def score_captions(
         rouge2=rouge2,
         rouge_l=rouge_l,
         meteor=meteor,
+        relations=relations,
         tokenizer=tokenizer,
         resampling=resampling,
         versions=library_versions(_DISTRIBUTIONS),
-        rows=tuple(CaptionRow(*row) for row in np.hstack([bleus, values]).tolist()),
+        rows=tuple(
+            CaptionRow(b2, b4, r1, r2, r_l, m, count)
+            for (b2, b4, r1, r2, r_l, m), count in zip(np.hstack([bleus, values]).tolist(), relations.rows, strict=True)
+        ),
     )
 
 

@@ -1,9 +1,11 @@
 """Scoring a file of predictions against a test table, whoever made the predictions.
 
-`OUT/scores.json` is one object: the metrics by name (`bleu2`, `bleu4`, `rouge1`, `rouge2`, `rougeL`, `meteor`, or
-`bleu`, `exact`, `levenshtein`, `maccs`, `rdk`, `morgan`, `validity`), each `{"value", "low", "high", "n"}`; then
-`direction`, `rows`, `unused_predictions`, `bootstrap`, `versions`; for captions `tokenizer`; for molecules `mode`,
-`backslashes`, `all_rows`, `invalid_predictions`, `invalid_references`, `without_inchi`.
+`OUT/scores.json` is one object: the metrics by name (`bleu2`, `bleu4`, `rouge1`, `rouge2`, `rougeL`, `meteor`,
+`relation_precision`, `relation_recall`, `relation_f1`, or `bleu`, `exact`, `levenshtein`, `maccs`, `rdk`, `morgan`,
+`validity`), each `{"value", "low", "high", "n"}`; then `direction`, `rows`, `unused_predictions`, `bootstrap`,
+`versions`; for captions `tokenizer` and `relations` (by kind: `precision`, `recall`, `f1`, and the numbers `right`,
+`predicted`, `expected`); for molecules `mode`, `backslashes`, `all_rows`, `invalid_predictions`, `invalid_references`,
+`without_inchi`.
 
 `OUT/rows.jsonl` has one object a row of the test table, in its order: `key`, `query`, `reference`, `prediction` and
 `scores`, the row's own metrics by the same names (null where it has none; for molecules also `reference_validity`).

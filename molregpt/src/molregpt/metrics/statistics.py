@@ -17,7 +17,7 @@ from molregpt.metrics import METRICS_VERSION
 from molregpt.metrics.bleu import bleu_of_sums
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 Floats = NDArray[np.float64]
 
@@ -79,12 +79,26 @@ def score_rows(ngrams: Floats, orders: Sequence[int], values: Floats, resampling
         bleus = [bleu_of_sums(ngram_sums, order)[..., None] for order in orders]
         return np.concatenate([*bleus, value_sums / np.maximum(counts, 1.0)], axis=-1)
 
+    n = [rows] * len(orders) + counted.sum(axis=0).tolist()
+    return score_sums(summands, scores_of_sums, n, resampling)
+
+
+def score_sums(
+    summands: Floats, scores_of_sums: Callable[[Floats], Floats], counts: Sequence[int], resampling: Resampling
+) -> list[Score]:
+    """Score a corpus by a function of sums over its rows.
+
+    Args:
+        summands: `[N, D]`, what each row adds.
+        scores_of_sums: From sums `[..., D]` to K scores `[..., K]`.
+        counts: The `n` of each of the K scores.
+        resampling: How the intervals are made.
+    """
     resampled = scores_of_sums(_resample_sums(summands, resampling))
     low, high = np.quantile(resampled, [0.025, 0.975], axis=0)
-    n = [rows] * len(orders) + counted.sum(axis=0).tolist()
     return [
-        Score(float(v), float(a), float(b), k)
-        for v, a, b, k in zip(scores_of_sums(summands.sum(axis=0)), low, high, n, strict=True)
+        Score(float(v), float(a), float(b), n)
+        for v, a, b, n in zip(scores_of_sums(summands.sum(axis=0)), low, high, counts, strict=True)
     ]
 
 
