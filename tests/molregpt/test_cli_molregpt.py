@@ -108,8 +108,11 @@ def test_retrieve_searches_by_what_it_is_given(tmp_path: Path, capsys: pytest.Ca
         found = json.loads(capsys.readouterr().out)
         assert len(found["neighbours"]) == 2
         assert found["neighbours"][0]["key"] == pair.key
-    assert run(["retrieve", pair.smiles, "--pool", str(table)]) == 0
-    assert pair.key in capsys.readouterr().out
+    for query, scale in ((pair.smiles, "Similarity"), (pair.caption, "Score")):
+        assert run(["retrieve", query, "--pool", str(table)]) == 0
+        printed = capsys.readouterr().out
+        assert pair.key in printed
+        assert scale in printed
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,9 @@ def _print_neighbours(examples: Sequence[Example], direction: Direction, strateg
 
     kind = "molecules" if direction == "mol2cap" else "descriptions"
     table = Table(title=f"Nearest {kind} ({strategy})", title_justify="left", title_style="bold", show_lines=True)
-    table.add_column("Similarity", justify="right", no_wrap=True)
+    # BM25 and rank fusion have no scale of their own: their figures compare within one query only.
+    scale = "Similarity" if strategy in ("morgan", "rdkit", "dense") else "Score"
+    table.add_column(scale, justify="right", no_wrap=True)
     table.add_column("Key", no_wrap=True)
     table.add_column("Molecule", overflow="fold", ratio=2)
     table.add_column("Description", overflow="fold", ratio=3)
