@@ -147,7 +147,7 @@ def test_a_good_draft_saves_most_calls(decoder: Decoder) -> None:
 
 def test_a_proposal_goes_on_where_the_last_one_left_off() -> None:
     book = DraftBook([(1, 2, 3, 9, 1, 2, 4), (7, 2, 5)])
-    assert book.propose([], 2) == (1, 2)
+    assert book.propose([], 2) == ()
     assert book.propose([1, 2], 3) == (3, 9, 1)
     assert book.propose([1, 2, 3, 9, 1, 2], 3) == (4,)
     assert book.propose([7, 2], 3) == (5,)

@@ -56,9 +56,6 @@ class DraftBook:
         The longest match wins; among equal ones the place that goes on where the last proposal left off, then the
         first. A match of one unit is trusted only there, since elsewhere it is mostly chance.
         """
-        if not written:
-            self._current = (0, 0)
-            return self.drafts[0][:count] if self.drafts else ()
         for length in range(min(self.longest_match, len(written)), 0, -1):
             places = self._places.get(tuple(written[-length:]), [])
             number, position = self._current
