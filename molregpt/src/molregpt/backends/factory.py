@@ -40,7 +40,7 @@ def create_backend(spec: str, options: BackendOptions | None = None) -> Backend:
         from molregpt.backends.client import ChatClient
 
         return ChatBackend(ChatClient(spec, options.server), options)
-    if Path(spec).is_dir():
+    if spec and Path(spec).is_dir():
         # torch takes a second or more to import, and the others do not need it.
         from molregpt.backends.local import LocalBackend
 
