@@ -21,7 +21,7 @@ from molregpt.console import messages
 from molregpt.data.shipped import shipped_pairs
 from molregpt.data.table import read_pairs
 from molregpt.errors import InputError
-from molregpt.files import make_folder, write_atomically
+from molregpt.files import write_atomically
 from molregpt.records import Pair
 
 if TYPE_CHECKING:
@@ -228,27 +228,6 @@ class CachedIndex:
     pool: str
     name: str
     size: int
-
-
-def build_indexes(pools: Sequence[Path] = ()) -> None:
-    """Build every index that retrieval may need of a pool, so that no later command waits.
-
-    Args:
-        pools: Tables; none means the shipped pool.
-
-    Raises:
-        InputError: A table cannot be read, or the cache cannot be written.
-    """
-    from molregpt.retrieval.captions import TOKENIZERS
-    from molregpt.retrieval.molecules import FINGERPRINTS
-
-    database = open_database(pools)
-    make_folder(database.folder)
-    for fingerprint, _ in FINGERPRINTS.values():
-        database.molecule_index(fingerprint)
-    for tokenizer in TOKENIZERS.values():
-        database.caption_index(tokenizer)
-    database.rows_of(smiles="C")
 
 
 def list_indexes() -> list[CachedIndex]:

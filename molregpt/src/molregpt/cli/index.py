@@ -47,7 +47,8 @@ class Index:
     def run(self) -> None:
         """Do what was asked."""
         from molregpt.cli.output import print_indexes
-        from molregpt.database import build_indexes, cache_folder, list_indexes
+        from molregpt.database import cache_folder, list_indexes
+        from molregpt.retrieval.indexes import build_indexes
 
         if isinstance(self.action, Build):
             build_indexes(self.action.pool)

@@ -6,7 +6,6 @@ table: a name takes 0.07 s on average, some take seconds, and a few never end.
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from concurrent.futures import ProcessPoolExecutor
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from molregpt.append_only import AppendOnlyLines
 from molregpt.data.table import CHEBI20_COLUMNS, read_table, single_backslashes
 from molregpt.errors import InputError
 
@@ -196,30 +196,27 @@ def _name_by_rules(smiles: str) -> Naming:
 
 
 class _AppendedTable:
-    """A table that one process at a time adds rows to, one write a row, so that a kill tears at most the last.
+    """A table that one process at a time adds rows to.
 
     Attributes:
         keys: The first cells of its rows.
     """
 
     def __init__(self, path: Path, header: Sequence[str]) -> None:
-        """Open or begin the table; a last line without its newline was torn by a kill and is cut off.
+        """Open or begin the table.
 
         Raises:
             InputError: It cannot be written, another process writes to it, or its header is another.
         """
-        self.keys: set[str] = set()
-        self._path = path
-        try:
-            self._file = path.open("a+b", buffering=0)
-        except OSError as error:
-            raise InputError(f"{path}: cannot be written ({error.strerror})") from None
-        try:
-            self._lock()
-            self._read("\t".join(header))
-        except BaseException:
-            self._file.close()
-            raise
+        self._lines = AppendOnlyLines(path)
+        expected = "\t".join(header)
+        found, *rows = self._lines.found or [expected]
+        if found != expected:
+            self._lines.close()
+            raise InputError(f"{path}, line 1: not a table of {list(header)}, but of {found.split()}")
+        if not self._lines.found:
+            self._lines.append(expected)
+        self.keys = {row.partition("\t")[0] for row in rows}
 
     def __enter__(self) -> Self:
         return self
@@ -227,32 +224,9 @@ class _AppendedTable:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        os.fsync(self._file.fileno())
-        self._file.close()
+        self._lines.close()
 
     def append(self, *cells: str) -> None:
         """Write a row; white space in a cell, tabs and newlines among it, becomes single spaces."""
-        self._file.write(("\t".join(" ".join(cell.split()) for cell in cells) + "\n").encode())
+        self._lines.append("\t".join(" ".join(cell.split()) for cell in cells))
         self.keys.add(cells[0])
-
-    def _lock(self) -> None:
-        if sys.platform == "win32":
-            return
-        import fcntl
-
-        try:
-            fcntl.flock(self._file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError(f"{self._path}: another run is writing to it") from None
-
-    def _read(self, header: str) -> None:
-        self._file.seek(0)
-        content = self._file.readall()
-        whole = content.rfind(b"\n") + 1
-        self._file.truncate(whole)
-        found, *rows = content[:whole].decode(errors="replace").split("\n")[:-1] or [header]
-        if found != header:
-            raise InputError(f"{self._path}, line 1: not a table of {header.split()}, but of {found.split()}")
-        if not whole:
-            self._file.write(f"{header}\n".encode())
-        self.keys.update(row.partition("\t")[0] for row in rows)

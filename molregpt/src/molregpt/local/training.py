@@ -22,6 +22,7 @@ from molregpt.database import Database, join_tables
 from molregpt.errors import InputError
 from molregpt.local.corpus import write_molecule_shards, write_pair_shards
 from molregpt.local.language import build_vocabulary
+from molregpt.local.names import read_molecules
 from molregpt.local.settings import CorpusConfig, TrainSettings
 from molregpt.records import Pair
 from unitlm.checkpoint import load_model, save_model
@@ -62,7 +63,7 @@ def train_local(
     out.mkdir(parents=True, exist_ok=True)
     pairs = join_tables([(table.name, read_pairs(table)) for table in tables])
     watched = read_pairs(held_out)
-    smiles = read_molecules(molecules) if molecules else []
+    smiles = [smiles for _, smiles in read_molecules(molecules)] if molecules else []
     named = read_names(names) if names else {}
     vocabulary = _vocabulary(out / "vocabulary.json", pairs, smiles, named)
     pool = Database(pairs)
@@ -119,13 +120,6 @@ def pack_model(folder: Path, model: Decoder, vocabulary: Vocabulary, card: Mappi
     save_model(folder, model.to(torch.bfloat16), card)
     vocabulary.save(folder / "vocabulary.json")
     return folder
-
-
-def read_molecules(table: Path) -> list[str]:
-    """The column SMILES of a table, with single backslashes."""
-    found = read_table(table)
-    column = found.require("SMILES")
-    return [single_backslashes(found.cell(row, column)) for row in found.rows]
 
 
 def read_names(table: Path) -> dict[str, str]:
