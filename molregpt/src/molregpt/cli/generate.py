@@ -7,8 +7,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from molregpt.backends.options import BackendOptions
-from molregpt.retrieval.options import RetrievalOptions
+from molregpt.cli.asking import Asking
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,25 +16,12 @@ class Generate:
 
     Attributes:
         text: The description.
-        backend: neighbour (copy the nearest), or the URL of an OpenAI-compatible server.
-        shots: Most examples to show.
-        json: Print one JSON object instead of text.
-        retrieval: Where examples come from.
-        settings: How the back end is used.
+        options: How it is answered.
     """
 
     text: Annotated[Positional[str], arg(metavar="TEXT")]
-    backend: str = "neighbour"
-    shots: int = 10
-    json: bool = False
-    retrieval: Annotated[RetrievalOptions, arg(name="")] = field(default_factory=RetrievalOptions)
-    settings: Annotated[BackendOptions, arg(name="")] = field(default_factory=BackendOptions)
+    options: Annotated[Asking, arg(name="")] = field(default_factory=Asking)
 
     def run(self) -> None:
         """Ask, and print the answer."""
-        from molregpt.asking import ask
-        from molregpt.cli.output import print_grounded
-
-        print_grounded(
-            ask("cap2mol", self.text, self.backend, self.shots, self.retrieval, self.settings), as_json=self.json
-        )
+        self.options.ask("cap2mol", self.text)
