@@ -11,7 +11,7 @@ Every step is skipped when its files are there, and training resumes exactly: on
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -23,7 +23,7 @@ from molregpt.errors import InputError
 from molregpt.local.corpus import write_molecule_shards, write_pair_shards
 from molregpt.local.language import build_vocabulary
 from molregpt.local.names import read_molecules
-from molregpt.local.settings import CorpusConfig, TrainSettings
+from molregpt.local.settings import TrainSettings
 from molregpt.records import Pair
 from unitlm.checkpoint import load_model, save_model
 from unitlm.files import Json
@@ -72,10 +72,7 @@ def train_local(
     shards = list(write_pair_shards(out / "pairs", pairs, pool, vocabulary, corpus))
     if smiles:
         shards += write_molecule_shards(out / "molecules", smiles, named, vocabulary, corpus)
-    plain = CorpusConfig(
-        passes=1, shots=corpus.shots, depth=corpus.depth, nearest_share=1.0, respelled_share=0.0, learned_passes=0,
-        longest=corpus.longest,
-    )  # fmt: skip
+    plain = replace(corpus, passes=1, nearest_share=1.0, respelled_share=0.0, learned_passes=0)
     watched_shards = write_pair_shards(out / "held_out", watched, pool, vocabulary, plain)
 
     size, course = settings.size, settings.course
