@@ -11,7 +11,7 @@ import pytest
 import soundfile
 from sklearn.cluster import MiniBatchKMeans
 
-from polyvoice.cli import main
+from polyvoice.cli.main import run as run_command
 from polyvoice.errors import InputError
 from polyvoice.units import fit_units
 from speechunits.audio import read_audio
@@ -20,7 +20,7 @@ from speechunits.kmeans import load_kmeans
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "polyvoice.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "polyvoice.cli.main", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -99,7 +99,6 @@ def test_each_bad_input_is_named(
     checkpoint: Path,
     recordings: list[Path],
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "text.wav").write_text("no sound")
@@ -116,8 +115,7 @@ def test_each_bad_input_is_named(
         (("kmeans", *layer, "--out", tmp_path / "units.safetensors"), ("no audio file is given",)),
     ]
     for arguments, words in cases:
-        monkeypatch.setattr(sys, "argv", ["polyvoice", *map(str, arguments)])
-        status = main()
+        status = run_command(list(map(str, arguments)))
         assert_bad_input(status, *capsys.readouterr(), *words)
 
 
@@ -129,9 +127,8 @@ def test_an_unknown_option_is_status_2() -> None:
 
 def test_help_imports_nothing_heavy() -> None:
     code = (
-        "import sys, polyvoice.cli\n"
-        "sys.argv = ['polyvoice', '--help']\n"
-        "try:\n    polyvoice.cli.main()\n"
+        "import sys, polyvoice.cli.main\n"
+        "try:\n    polyvoice.cli.main.run(['--help'])\n"
         "except SystemExit as stop:\n    assert stop.code == 0\n"
         "print(sorted({'torch', 'faiss', 'numpy', 'fairseq', 'soundfile'} & set(sys.modules)))"
     )

@@ -1,0 +1,38 @@
+"""What `units` and `kmeans` have in common: audio files and the encoder that hears them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from tyro.conf import Positional
+
+from polyvoice.errors import InputError
+
+if TYPE_CHECKING:
+    from speechunits.encoders.hubert import HubertEncoder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoding:
+    """Options of commands that turn speech into features."""
+
+    audio: Annotated[tuple[Path, ...], Positional]
+    """Audio files, of any rate, channels and format that libsndfile reads."""
+    encoder: Path
+    """fairseq HuBERT checkpoint; nothing in it is executed."""
+    layer: int
+    """Transformer layer whose features are used, counted from 1."""
+    device: str = "cpu"
+    """torch device."""
+    json: bool = False
+    """Print one JSON object."""
+
+    def load_encoder(self) -> HubertEncoder:
+        """Load the encoder, after the cheap checks."""
+        from speechunits.encoders.hubert import load_fairseq_hubert
+
+        if not self.audio:
+            raise InputError("no audio file is given")
+        return load_fairseq_hubert(self.encoder, self.layer, device=self.device)

@@ -1,0 +1,102 @@
+"""The entry point: finds the command, runs it, and turns what goes wrong into an exit status."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any, Protocol, cast
+
+INPUT_ERROR = 2
+OUR_FAULT = 1
+INTERRUPTED = 130
+
+COMMANDS = (
+    "units",
+    "kmeans",
+)
+"""Each names a module of this package, and its dataclass of the same name, capitalized."""
+
+
+class Command(Protocol):
+    """What the dataclass of every command can do."""
+
+    def run(self) -> None:
+        """Do the command's work."""
+        ...
+
+
+def main() -> None:
+    """The console script `polyvoice`."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command.
+
+    Args:
+        arguments: The command line without the program's name.
+
+    Returns:
+        The exit status: 0 done, 2 the input is at fault (one line on stderr says what and where), 1 the program is.
+    """
+    import speechunits.errors
+    import unitlm.errors
+    from polyvoice.errors import InputError
+
+    if list(arguments) == ["--version"]:
+        from importlib.metadata import version
+
+        print(f"polyvoice {version('polyvoice-s2st')}")
+        return 0
+    try:
+        parse(arguments).run()
+        sys.stdout.flush()
+    except (InputError, speechunits.errors.InputError, unitlm.errors.InputError) as error:
+        print(f"polyvoice: {' '.join(str(error).split())}", file=sys.stderr)
+        return INPUT_ERROR
+    except KeyboardInterrupt:
+        print("polyvoice: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of a pipe has gone, as in `polyvoice ... | head`: nobody is left to be told.
+        sys.stdout = None
+        return 0
+    except Exception:
+        import traceback
+
+        traceback.print_exc()
+        print("polyvoice: this is a fault of the program, not of the input", file=sys.stderr)
+        return OUR_FAULT
+    return 0
+
+
+def parse(arguments: Sequence[str]) -> Command:
+    """Read a command line; prints help or the mistake and exits where there is no command to run."""
+    import tyro
+
+    # Only the command that was asked for is imported; help on all of them needs all.
+    names = [name for name in COMMANDS if name in arguments[:1]] or list(COMMANDS)
+    kinds = {name: getattr(import_module(f"polyvoice.cli.{name}"), name.capitalize()) for name in names}
+    # Option names are flat (--steps, not --settings.course.steps): the groups are ours, not the user's.
+    config = (
+        tyro.conf.OmitSubcommandPrefixes,
+        tyro.conf.OmitArgPrefixes,
+        tyro.conf.FlagCreatePairsOff,
+        tyro.conf.UseAppendAction,
+    )
+    if len(kinds) == 1:
+        [(name, kind)] = kinds.items()
+        return cast("Command", tyro.cli(kind, prog=f"polyvoice {name}", args=arguments[1:], config=config))
+    command: Any = tyro.extras.subcommand_cli_from_dict(
+        kinds,
+        prog="polyvoice",
+        description="Speech-to-speech translation with language models over discrete speech units.",
+        args=arguments,
+        config=config,
+    )
+    return cast("Command", command)
+
+
+if __name__ == "__main__":
+    main()
