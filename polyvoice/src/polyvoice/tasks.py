@@ -1,29 +1,86 @@
-"""The tasks of PolyVoice, each said in one line, for any pair of languages.
+"""The tasks of PolyVoice, each said in one line, for any set of languages and directions.
 
 One translation model learns them together, so that recognised and translated text, where there is some, helps the
 translation of units (arXiv 2306.02982); the duration model and the first level of the speech synthesiser
-are one line each as well. A language is a code such as `zh`; its alphabets are `zh.units` and `zh.text`.
+are one line each as well. A language is a code such as `zh`.
+
+All languages share one alphabet of units, because they share one k-means: a sound that two languages have is then
+learned once, which is what a small multilingual model needs most. Hence a line names the language before each slot of
+units. Text has an alphabet for each language, such as `zh.text`, which names the language by itself.
 """
 
+from __future__ import annotations
+
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from polyvoice.errors import InputError
-from unitlm.alphabet import Bytes, Units
+from unitlm.alphabet import Alphabet, Units
 from unitlm.task import Task
 from unitlm.vocabulary import Vocabulary
+
+UNITS = "units"
+"""The alphabet of all languages' units."""
+
+DURATIONS = "durations"
+"""The alphabet of run lengths, in frames; a length is its own id."""
 
 _LANGUAGE = re.compile(r"[a-z]{2,3}")
 
 
+@dataclass(frozen=True, order=True)
+class Direction:
+    """From which language into which.
+
+    Attributes:
+        source: such as `zh`.
+        target: such as `en`.
+
+    Raises:
+        InputError: a language is not a code such as `zh`, or both are the same.
+    """
+
+    source: str
+    target: str
+
+    def __post_init__(self) -> None:
+        check_language(self.source)
+        check_language(self.target)
+        if self.source == self.target:
+            raise InputError(f"source and target language are both {self.source!r}")
+
+    @classmethod
+    def parse(cls, text: str) -> Direction:
+        """Read `zh-en`; InputError when it is something else."""
+        source, dash, target = text.partition("-")
+        if not dash:
+            raise InputError(f"direction {text!r} is not written like 'zh-en'")
+        return cls(source, target)
+
+    def __str__(self) -> str:
+        return f"{self.source}-{self.target}"
+
+
+def check_language(language: str) -> None:
+    """Raise InputError unless `language` is a code of two or three small letters."""
+    if not _LANGUAGE.fullmatch(language):
+        raise InputError(f"language {language!r} is not a code of two or three small letters such as 'zh'")
+
+
+def languages_of(directions: Iterable[Direction]) -> tuple[str, ...]:
+    """All languages of some directions, in order of appearance."""
+    return tuple(dict.fromkeys(language for each in directions for language in (each.source, each.target)))
+
+
 def translate_speech(source: str, target: str) -> Task:
     """S2ST: source units to target units, both without repeats."""
-    return _task("translate {src:SRC.units} to {tgt:TGT.units!}", source, target)
+    return _task("translate SRC {src:units} to TGT {tgt:units!}", source, target)
 
 
 def recognize_speech(language: str) -> Task:
     """ASR: units to text of the same language."""
-    return _task("transcribe {speech:SRC.units} as {text:SRC.text!}", language)
+    return _task("transcribe SRC {speech:units} as {text:SRC.text!}", language)
 
 
 def translate_text(source: str, target: str) -> Task:
@@ -33,23 +90,23 @@ def translate_text(source: str, target: str) -> Task:
 
 def speak_text(language: str) -> Task:
     """TTS, as far as units: text to units of the same language."""
-    return _task("speak {text:SRC.text} as {speech:SRC.units!}", language)
+    return _task("speak {text:SRC.text} as SRC {speech:units!}", language)
 
 
 def translate_speech_to_text(source: str, target: str) -> Task:
     """ST: source units to target text."""
-    return _task("translate {src:SRC.units} to {tgt:TGT.text!}", source, target)
+    return _task("translate SRC {src:units} to {tgt:TGT.text!}", source, target)
 
 
 def translate_speech_by_text(source: str, target: str) -> Task:
     """The chain: source units, source text, target text, target units; the last three are generated in turn."""
-    line = "translate {src:SRC.units} by way of {heard:SRC.text!} and {said:TGT.text!} to {tgt:TGT.units!}"
+    line = "translate SRC {src:units} by way of {heard:SRC.text!} and {said:TGT.text!} to TGT {tgt:units!}"
     return _task(line, source, target)
 
 
 def predict_durations(source: str, target: str) -> Task:
     """Run lengths of the target units, from both unit sequences and the run lengths of the source, in frames."""
-    line = "time {tgt:TGT.units} after {src:SRC.units} with {src_lengths:durations} as {tgt_lengths:durations!}"
+    line = "time TGT {tgt:units} after SRC {src:units} with {src_lengths:durations} as {tgt_lengths:durations!}"
     return _task(line, source, target)
 
 
@@ -58,70 +115,60 @@ def synthesize_first_level(source: str, target: str) -> Task:
 
     Both unit sequences are expanded here, one unit a frame, so that the length of what is generated is known.
     """
-    return _task(
-        "voice {src:SRC.units} {tgt:TGT.units} like {src_codes:codec.0} as {tgt_codes:codec.0!}", source, target
-    )
+    line = "voice SRC {src:units} TGT {tgt:units} like {src_codes:codec.0} as {tgt_codes:codec.0!}"
+    return _task(line, source, target)
 
 
-def pair_tasks(source: str, target: str) -> tuple[Task, ...]:
-    """All tasks for translating `source` into `target`, with recognition and speech of both languages."""
-    return (
-        translate_speech(source, target),
-        recognize_speech(source),
-        recognize_speech(target),
-        translate_text(source, target),
-        speak_text(source),
-        speak_text(target),
-        translate_speech_to_text(source, target),
-        translate_speech_by_text(source, target),
-        predict_durations(source, target),
-        synthesize_first_level(source, target),
-    )
+def translation_tasks(direction: Direction, written: Iterable[str]) -> tuple[Task, ...]:
+    """What the translation model learns of one direction; whatever needs text is left out where there is none.
 
+    Speech is recognised in the source language and spoken in the target language: what the chain is made of. Both
+    languages get both when the opposite direction is learned too.
 
-@dataclass(frozen=True)
-class AlphabetSizes:
-    """How many symbols the alphabets of a language pair have.
-
-    Attributes:
-        source_units: clusters of the source language's k-means.
-        target_units: clusters of the target language's k-means.
-        longest_run: longest run length that can be written, in frames; 500 are 10 s at 50 Hz.
-        codec_levels: levels of the codec.
-        codebook_size: codes per level.
+    Args:
+        direction: from which language into which.
+        written: the languages that have text.
     """
+    source, target = direction.source, direction.target
+    heard, said = source in written, target in written
+    tasks = [translate_speech(source, target)]
+    if heard:
+        tasks.append(recognize_speech(source))
+    if said:
+        tasks += [speak_text(target), translate_speech_to_text(source, target)]
+    if heard and said:
+        tasks += [translate_text(source, target), translate_speech_by_text(source, target)]
+    return tuple(tasks)
 
-    source_units: int = 1_000
-    target_units: int = 1_000
-    longest_run: int = 500
-    codec_levels: int = 8
-    codebook_size: int = 1_024
 
+def build_translation_vocabulary(
+    directions: Sequence[Direction], clusters: int, texts: Iterable[Alphabet] = ()
+) -> Vocabulary:
+    """The vocabulary in which all `translation_tasks` of some directions can be written.
 
-def build_vocabulary(source: str, target: str, sizes: AlphabetSizes) -> Vocabulary:
-    """The vocabulary in which all of `pair_tasks` can be written; text is written as UTF-8 bytes.
+    Args:
+        directions: at least one.
+        clusters: how many units the k-means has.
+        texts: for each language that is written, its alphabet, named such as `zh.text`.
 
     Raises:
-        InputError: a language is not a code such as `zh`, or both are the same.
+        InputError: there is no direction, or an alphabet that no direction needs.
     """
-    tasks = pair_tasks(source, target)
-    if source == target:
-        raise InputError(f"source and target language are both {source!r}")
-    alphabets = [
-        Units(f"{source}.units", sizes.source_units),
-        Units(f"{target}.units", sizes.target_units),
-        Bytes(f"{source}.text"),
-        Bytes(f"{target}.text"),
-        Units("durations", sizes.longest_run + 1),
-        *(Units(f"codec.{level}", sizes.codebook_size) for level in range(sizes.codec_levels)),
-    ]
-    return Vocabulary.build(alphabets, tasks)
+    if not directions:
+        raise InputError("a translation model needs at least one direction such as 'zh-en'")
+    languages = languages_of(directions)
+    alphabets = list(texts)
+    written = [alphabet.name.removesuffix(".text") for alphabet in alphabets]
+    for language in written:
+        if language not in languages:
+            raise InputError(f"alphabet '{language}.text' belongs to none of the languages {', '.join(languages)}")
+    tasks = [task for direction in directions for task in translation_tasks(direction, written)]
+    return Vocabulary.build([Units(UNITS, clusters), *alphabets], tasks)
 
 
 def _task(line: str, source: str, target: str = "") -> Task:
     for placeholder, language in (("SRC", source), ("TGT", target)):
         if placeholder in line:
-            if not _LANGUAGE.fullmatch(language):
-                raise InputError(f"language {language!r} is not a code of two or three small letters such as 'zh'")
+            check_language(language)
             line = line.replace(placeholder, language)
     return Task.parse(line)

@@ -56,9 +56,9 @@ class Units(Encoding):
             "lengths": lengths,
         }
         if self.show:
-            from polyvoice.tasks import AlphabetSizes, build_vocabulary, translate_speech
+            from polyvoice.tasks import Direction, build_translation_vocabulary, translate_speech
 
-            vocabulary = build_vocabulary(self.source, self.target, AlphabetSizes(source_units=clusters))
+            vocabulary = build_translation_vocabulary([Direction(self.source, self.target)], clusters)
             prompt = translate_speech(self.source, self.target).prompt({"src": units}, vocabulary)
             entry["tokens"] = [vocabulary.describe(token) for token in prompt.ids]
         return entry

@@ -1,0 +1,1 @@
+"""The trained stages of a translation: units to units, durations, codec codes."""

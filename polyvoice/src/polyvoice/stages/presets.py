@@ -1,0 +1,130 @@
+"""Sizes of the models of all stages, in four presets. They are ours: the paper does not publish its own in full.
+
+`tiny` is for tests; `small` trains on a laptop's CPU in hours; `base` wants one GPU; `large` many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from unitlm.model import ModelConfig
+
+Preset = Literal["tiny", "small", "base", "large"]
+StageName = Literal["translate", "duration", "first_level", "other_levels"]
+
+
+@dataclass(frozen=True)
+class Size:
+    """The shape of a decoder, and how fast it may learn.
+
+    Attributes:
+        width: width of the residual stream.
+        layers: number of blocks.
+        heads: query heads.
+        key_value_heads: key/value heads.
+        feed_forward_width: inner width of the feed-forward part.
+        dropout: dropout of the residual branches.
+        learning_rate: peak learning rate; the wider, the slower.
+    """
+
+    width: int
+    layers: int
+    heads: int
+    key_value_heads: int
+    feed_forward_width: int
+    dropout: float
+    learning_rate: float
+
+    def model_config(
+        self,
+        vocabulary_size: int,
+        *,
+        causal: bool = True,
+        prefix_lm: bool = False,
+        stages: int = 0,
+        conditions: int = 0,
+        dropout: float | None = None,
+    ) -> ModelConfig:
+        """A decoder of this size; the arguments are those of `unitlm.model.ModelConfig`, and None keeps the preset."""
+        from unitlm.model import ModelConfig
+
+        return ModelConfig(
+            vocabulary_size=vocabulary_size,
+            width=self.width,
+            layers=self.layers,
+            heads=self.heads,
+            key_value_heads=self.key_value_heads,
+            feed_forward_width=self.feed_forward_width,
+            causal=causal,
+            prefix_lm=prefix_lm,
+            stages=stages,
+            conditions=conditions,
+            dropout=self.dropout if dropout is None else dropout,
+        )
+
+    def count_parameters(self, vocabulary_size: int, *, stages: int = 0, conditions: int = 0) -> int:
+        """Parameters of the decoder that `model_config` describes, without making it."""
+        grouped = self.width * self.key_value_heads // self.heads
+        attention = self.width * (self.width + 2 * grouped) + self.width**2
+        norm = self.width * (1 + 2 * stages)
+        block = attention + 3 * self.width * self.feed_forward_width + 2 * norm
+        return (vocabulary_size + conditions) * self.width + self.layers * block + norm
+
+
+PRESETS: Mapping[Preset, Mapping[StageName, Size]] = {
+    "tiny": {
+        "translate": Size(64, 2, 2, 2, 128, 0.0, 3e-3),
+        "duration": Size(32, 2, 2, 2, 64, 0.0, 3e-3),
+        "first_level": Size(64, 2, 2, 2, 128, 0.0, 3e-3),
+        "other_levels": Size(64, 2, 2, 2, 128, 0.0, 3e-3),
+    },
+    "small": {
+        "translate": Size(384, 6, 6, 6, 1_024, 0.1, 1e-3),
+        "duration": Size(192, 4, 3, 3, 512, 0.1, 1e-3),
+        "first_level": Size(320, 8, 5, 5, 864, 0.1, 1e-3),
+        "other_levels": Size(320, 6, 5, 5, 864, 0.1, 1e-3),
+    },
+    "base": {
+        "translate": Size(768, 12, 12, 12, 2_048, 0.1, 6e-4),
+        "duration": Size(384, 6, 6, 6, 1_024, 0.1, 1e-3),
+        "first_level": Size(768, 12, 12, 12, 2_048, 0.1, 6e-4),
+        "other_levels": Size(768, 12, 12, 12, 2_048, 0.1, 6e-4),
+    },
+    "large": {
+        "translate": Size(2_048, 36, 16, 4, 5_504, 0.1, 2e-4),
+        "duration": Size(768, 12, 12, 12, 2_048, 0.1, 6e-4),
+        "first_level": Size(1_280, 24, 20, 20, 3_456, 0.1, 4e-4),
+        "other_levels": Size(1_280, 24, 20, 20, 3_456, 0.1, 4e-4),
+    },
+}
+
+
+def describe_presets(clusters: int = 1_000, pieces: int = 3_000, levels: int = 8, codebook_size: int = 1_024) -> str:
+    """A table of all presets: millions of parameters of each stage, counted for the given alphabets.
+
+    Args:
+        clusters: units of the k-means.
+        pieces: text pieces of all languages together.
+        levels: levels of the codec.
+        codebook_size: codes of a level.
+    """
+    vocabularies: dict[StageName, int] = {
+        "translate": clusters + pieces,
+        "duration": clusters + 500,
+        "first_level": clusters + codebook_size,
+        "other_levels": clusters + levels * codebook_size,
+    }
+    lines = [f"{'preset':<8}" + "".join(f"{stage:>34}" for stage in vocabularies)]
+    for preset, sizes in PRESETS.items():
+        cells = []
+        for stage, vocabulary_size in vocabularies.items():
+            size = sizes[stage]
+            stages = levels - 1 if stage == "other_levels" else 0
+            millions = size.count_parameters(vocabulary_size, stages=stages) / 1e6
+            cells.append(f"{millions:8.1f} M ({size.layers:>2} layers of {size.width:>5,})")
+        lines.append(f"{preset:<8}" + "".join(f"{cell:>34}" for cell in cells))
+    facts = f"{clusters:,} units, {pieces:,} text pieces, a codec of {levels} x {codebook_size:,}"
+    return "\n".join([*lines, f"Parameters with {facts}."])
