@@ -120,7 +120,7 @@ def test_durations_and_first_level_see_what_the_design_gives_them() -> None:
 
 @pytest.mark.parametrize("text", ["ZH-en", "zh-en-US", "-en", "zh-zh", "zh"])
 def test_directions_that_cannot_be(text: str) -> None:
-    with pytest.raises(InputError, match="language|direction"):
+    with pytest.raises(InputError, match=r"language|direction"):
         Direction.parse(text)
 
 

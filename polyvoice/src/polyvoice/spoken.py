@@ -6,6 +6,7 @@ They are put together from a pair manifest (who says what) and the folder of `sp
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -59,42 +60,80 @@ def reverse(pair: SpokenPair) -> SpokenPair:
     return replace(pair, source=pair.target, target=pair.source)
 
 
-def load_pairs(manifest: Path, extracted: Path, split: str) -> list[SpokenPair]:
+def load_pairs(manifest: Path, extracted: Path, split: str, *, with_codes: bool = True) -> list[SpokenPair]:
     """Put the pairs of one split together, in the manifest's order.
+
+    A pair of which a file could not be extracted is left out, and how many these are is said on stderr.
 
     Args:
         manifest: a pair manifest; audio paths in it are relative to its folder.
-        extracted: the folder of `speechunits extract`; every audio file of the split is in it.
+        extracted: the folder of `speechunits extract`; every audio file of the split was in its list.
         split: `train`, `dev` or `test`.
+        with_codes: whether codec codes are kept; they are most of the memory.
+
+    Returns:
+        The pairs; none when the split has no rows.
 
     Raises:
-        InputError: the split has no rows, or an audio file was not extracted; all that are missing are counted.
+        InputError: an audio file was never extracted; all such files are counted.
         speechunits.errors.InputError: the folder cannot be read.
     """
     from polyvoice.corpus.manifest import read_manifest
     from speechunits.extracted import read_extracted
 
     rows = [row for row in read_manifest(manifest) if row.split == split]
-    if not rows:
-        raise InputError(f"{manifest}: no row of split {split!r}")
-    wanted = {_key(audio) for row in rows for audio in (row.source_audio, row.target_audio) if audio is not None}
+    wanted = {_key(audio) for row in rows for audio in _audio(row)}
     found: dict[str, Extracted] = {}
+    failed: set[str] = set()
     if wanted:
         _, utterances = read_extracted(extracted)
-        found = dict(_select(utterances, wanted, manifest.parent))
-    missing = sorted(wanted - found.keys())
+        found = dict(_select(utterances, wanted, manifest.parent, with_codes))
+        failed = {_key(manifest.parent / audio) for audio in _read_failures(extracted)}
+    missing = sorted(wanted - found.keys() - failed)
     if missing:
-        count = f"{len(missing)} of {len(wanted)} audio files of {manifest} were not extracted"
+        count = f"{len(missing)} of {len(wanted)} audio files of {manifest} were never extracted"
         raise InputError(f"{extracted}: {count}, such as {missing[0]}")
-    return [_join(row, found) for row in rows]
+    whole = [row for row in rows if not any(_key(audio) in failed for audio in _audio(row))]
+    if len(whole) < len(rows):
+        lost = len(rows) - len(whole)
+        print(f"{manifest}: {lost} of {len(rows)} pairs left out, as a file could not be extracted", file=sys.stderr)
+    return [_join(row, found) for row in whole]
 
 
-def _select(utterances: Iterator[Extracted], wanted: set[str], folder: Path) -> Iterator[tuple[str, Extracted]]:
+def load_training_pairs(
+    manifest: Path, extracted: Path, *, with_codes: bool = True
+) -> tuple[list[SpokenPair], list[SpokenPair]]:
+    """The splits train and dev; the second may be empty. See `load_pairs`.
+
+    Raises:
+        InputError: there is nothing to train on.
+    """
+    train = load_pairs(manifest, extracted, "train", with_codes=with_codes)
+    if not train:
+        raise InputError(f"{manifest}: no pair of split 'train'")
+    return train, load_pairs(manifest, extracted, "dev", with_codes=with_codes)
+
+
+def _audio(row: PairRow) -> tuple[Path, ...]:
+    return tuple(audio for audio in (row.source_audio, row.target_audio) if audio is not None)
+
+
+def _read_failures(extracted: Path) -> Iterator[str]:
+    """Audio files that were in the list but could not be read or encoded, as the list wrote them."""
+    from speechunits.extracted import read_header
+
+    for path in sorted(extracted.glob("[0-9]*.parquet")):
+        yield from (failure.audio for failure in read_header(path).failures)
+
+
+def _select(
+    utterances: Iterator[Extracted], wanted: set[str], folder: Path, with_codes: bool
+) -> Iterator[tuple[str, Extracted]]:
     """Those that are wanted, by absolute path; a list beside the manifest names its files as the manifest does."""
     for utterance in utterances:
         key = _key(folder / utterance.audio)
         if key in wanted:
-            yield key, utterance
+            yield key, utterance if with_codes else replace(utterance, codes=None)
 
 
 def _join(row: PairRow, found: Mapping[str, Extracted]) -> SpokenPair:

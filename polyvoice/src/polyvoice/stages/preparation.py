@@ -1,0 +1,71 @@
+"""What a stage does once before it trains, whoever of its processes comes first."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from filelock import FileLock
+
+from polyvoice.errors import InputError
+from unitlm.files import Json, read_json, write_json
+
+RECORD = "prepared.json"
+
+
+def prepare_once(out: Path, inputs: Mapping[str, Json], prepare: Callable[[], None]) -> None:
+    """Run `prepare` unless the run folder `out` is prepared already.
+
+    Under `torchrun` every process calls this: one prepares while the others wait. A run that goes on does not even read
+    its data again, because the token shards are what it trains on.
+
+    Args:
+        out: the run's folder; made when it is not there.
+        inputs: everything that the prepared files depend on.
+        prepare: writes them; it may have been killed in mid-run before.
+
+    Raises:
+        InputError: the folder was prepared from other inputs.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    record = out / RECORD
+    with FileLock(out / ".prepare.lock"):
+        if not record.exists():
+            prepare()
+            write_json(record, inputs)
+            return
+    begun = read_json(record)
+    for name, value in inputs.items():
+        if begun.get(name) != _as_read(value):
+            raise InputError(
+                f"{record}: the run here was begun with {name} = {begun.get(name)!r}, not {value!r}; "
+                "continue it with that, or use another folder"
+            )
+
+
+def digest_inputs(manifest: Path, extracted: Path) -> str:
+    """A short digest of what a stage is trained on: the manifest, and the shards' own metadata.
+
+    Raises:
+        InputError: the manifest cannot be read.
+        speechunits.errors.InputError: the folder holds no extracted shards.
+    """
+    from speechunits.extracted import read_header
+
+    try:
+        digest = hashlib.sha256(manifest.read_bytes())
+    except OSError as error:
+        raise InputError(f"{manifest}: cannot be read ({error.strerror})") from error
+    for path in sorted(extracted.glob("[0-9]*.parquet")):
+        digest.update(repr(read_header(path)).encode())
+    return digest.hexdigest()[:16]
+
+
+def _as_read(value: Json) -> Json:
+    """A value as it comes back from JSON, which has no tuples."""
+    if isinstance(value, Mapping):
+        return {key: _as_read(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_read(item) for item in value]
+    return value
