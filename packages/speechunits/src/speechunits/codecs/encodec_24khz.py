@@ -5,8 +5,6 @@ last samples into an incomplete last frame, layer by layer, which no padded batc
 up with silence to whole frames instead: the same for one as for many, and equal to encodec for whole frames.
 """
 
-import pickle
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,15 +16,14 @@ from torch.nn.utils.rnn import pad_sequence
 
 from speechunits.audio import Waveform, resample
 from speechunits.batching import batches_by_length
+from speechunits.codecs.checks import require_codes
+from speechunits.codecs.encodec_model import count_levels, load_encodec_model, name_model
 from speechunits.codecs.protocol import Codes
 from speechunits.errors import InputError
-from speechunits.torchaudio_import import import_torchaudio
 
 if TYPE_CHECKING:
     from encodec.model import EncodecModel
 
-# The last eight digits are the start of the file's SHA-256, which torch.hub checks.
-_PUBLISHED_WEIGHTS = "encodec_24khz-d7cc33bc.th"
 # Convolutions of kernel 7 on frames reflect the first 6 of them; with fewer, padding would be reflected instead.
 _FEWEST_FRAMES_IN_BATCH = 7
 _SAMPLES_PER_BATCH = 24_000 * 120
@@ -38,54 +35,14 @@ def load_encodec_24khz(
     """Load EnCodec for 24 kHz mono; nothing in the weights file is executed.
 
     Args:
-        weights: a state dict as `.safetensors`, or as a torch file such as the published `encodec_24khz-d7cc33bc.th`;
-            None takes the published weights, downloaded once from the authors' server into torch's hub cache.
+        weights: see `load_encodec_model`.
         bandwidth_kbps: 1.5, 3, 6, 12 or 24, for 2, 4, 8, 16 or 32 levels. VALL-E and PolyVoice use 6.
         device: torch device.
 
     Raises:
-        InputError: the bandwidth is another one, or the weights are missing or do not fit.
+        InputError: the bandwidth is another one, the weights are missing or do not fit, or the device cannot be used.
     """
-    import_torchaudio()
-    from encodec.model import ROOT_URL, EncodecModel
-
-    with warnings.catch_warnings():
-        # torch deprecates the weight norm whose parameter names the published weights have.
-        warnings.simplefilter("ignore", FutureWarning)
-        model = EncodecModel.encodec_model_24khz(pretrained=False)
-    if bandwidth_kbps not in model.target_bandwidths:
-        choices = ", ".join(f"{bandwidth:g}" for bandwidth in model.target_bandwidths)
-        raise InputError(f"EnCodec 24 kHz has no bandwidth of {bandwidth_kbps:g} kbps; it has {choices}")
-    model.set_target_bandwidth(bandwidth_kbps)
-    if weights is None:
-        # encodec's own loader makes the same download, but unpickles it freely.
-        state = torch.hub.load_state_dict_from_url(
-            ROOT_URL + _PUBLISHED_WEIGHTS, map_location="cpu", check_hash=True, weights_only=True
-        )
-    else:
-        state = _read_weights(weights)
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        raise InputError(f"{weights}: not the weights of EnCodec 24 kHz ({str(error).splitlines()[0]})") from error
-    return Encodec24khz(model.to(device).eval())
-
-
-def _read_weights(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file") from error
-    except (OSError, RuntimeError, EOFError, ValueError, SafetensorError, pickle.UnpicklingError) as error:
-        raise InputError(f"{path}: not a file of weights only") from error
-    if not isinstance(state, dict):
-        raise InputError(f"{path}: not a file of weights only")
-    return state
+    return Encodec24khz(load_encodec_model("24khz", weights, bandwidth_kbps, device))
 
 
 class Encodec24khz:
@@ -95,8 +52,9 @@ class Encodec24khz:
         self._model = model
         self.sample_rate_hz: int = model.sample_rate
         self.frame_rate_hz: float = float(model.frame_rate)
-        self.levels: int = model.quantizer.get_num_quantizers_for_bandwidth(model.frame_rate, model.bandwidth)
+        self.levels: int = count_levels(model)
         self.codebook_size: int = model.quantizer.bins
+        self.identity: str = name_model("24khz", model)
         self._hop = model.encoder.hop_length
 
     def encode(self, waveform: Waveform) -> Codes:
@@ -130,7 +88,8 @@ class Encodec24khz:
         Raises:
             InputError: as `decode`, or the items differ in their number of levels.
         """
-        rows = [self._checked(values) for values in codes]  # each [T, K']
+        checked = [require_codes(values, self.levels, self.codebook_size) for values in codes]
+        rows = [torch.from_numpy(values.T.copy()) for values in checked]  # each [T, K']
         if len({row.shape[1] for row in rows}) > 1:
             raise InputError("the items of a batch have the same number of levels")
         results: list[Waveform | None] = [None] * len(rows)
@@ -156,13 +115,3 @@ class Encodec24khz:
         lengths = [frames[position] * self._hop for position in others]
         together = batches_by_length(lengths, _SAMPLES_PER_BATCH)
         return alone + [[others[index] for index in batch] for batch in together]
-
-    def _checked(self, codes: Codes) -> Tensor:
-        values = np.asarray(codes)
-        if values.ndim != 2 or values.dtype.kind not in "iu" or not 1 <= values.shape[0] <= self.levels:
-            raise InputError(f"codes are integers [K, T] with K up to {self.levels}, not {list(values.shape)}")
-        if values.shape[1] == 0:
-            raise InputError("codes have at least one frame")
-        if values.min() < 0 or values.max() >= self.codebook_size:
-            raise InputError(f"codes lie in 0 to {self.codebook_size - 1}, not {values.min()} to {values.max()}")
-        return torch.tensor(values.T.astype(np.int64))

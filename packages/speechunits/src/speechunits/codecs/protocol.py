@@ -30,6 +30,10 @@ class Codec(Protocol):
     def codebook_size(self) -> int:
         """How many codes each level has."""
 
+    @property
+    def identity(self) -> str:
+        """Names weights and levels; equal identities give equal codes."""
+
     def encode(self, waveform: Waveform) -> Codes:
         """Return codes `[K, T]`."""
 
