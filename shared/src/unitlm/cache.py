@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from unitlm.errors import InputError
-from unitlm.model import Mask, ModelConfig
+from unitlm.model import Mask, ModelConfig, pair_up
 
 
 class KeyValueCache:
@@ -70,20 +70,28 @@ class KeyValueCache:
             values.scatter_(2, index, value.to(values.dtype))
         return keys[:, :, :window], values[:, :, :window]
 
-    def mask(self, steps: int) -> Mask:
+    def mask(self, steps: int, prompt: Tensor | None = None) -> Mask:
         """The mask for `steps` new tokens a row: slot t is seen by the token that goes to slot t or a later one.
 
+        Args:
+            steps: New tokens S a row.
+            prompt: Those of them, bool [B, S], that see each other both ways (prefix LM).
+
         Raises:
-            InputError: The tokens do not fit.
+            InputError: The tokens do not fit, or a prompt comes when the cache holds something already.
         """
         if self.extent + steps > self.capacity:
             raise InputError(
                 f"cache: {self.extent} + {steps} tokens do not fit into {self.capacity} slots; allocate a larger cache"
             )
-        if self._aligned and not self.static and (steps == 1 or self.extent == 0):
+        if prompt is not None and self.extent:
+            raise InputError("cache: a prompt is read in one pass, before everything else")
+        if prompt is None and self._aligned and not self.static and (steps == 1 or self.extent == 0):
             return Mask(is_causal=steps > 1, allowed=None)  # one token sees all slots; a first prefill is plain causal
         own = self.lengths.unsqueeze(1) + self._slots[:steps]  # [B, S]
         allowed = self._slots[: self._window(steps)] <= own.unsqueeze(-1)  # [B, S, T]
+        if prompt is not None:
+            allowed[:, :, :steps] |= pair_up(prompt)  # the cache is empty, so token s goes to slot s
         return Mask(is_causal=False, allowed=allowed.unsqueeze(1))
 
     def advance(self, counts: int | Tensor) -> None:

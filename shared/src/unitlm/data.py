@@ -93,6 +93,14 @@ class Batch:
     positions: Tensor
     conditions: Tensor | None
 
+    @property
+    def prompt(self) -> Tensor:
+        """Positions before the first learned id of their document, bool [B, S]: what a prefix LM sees both ways."""
+        learned = (self.weights > 0).long()
+        before = learned.cumsum(dim=1) - learned  # learned earlier in the row
+        starts = torch.arange(learned.shape[1], device=learned.device) - self.positions  # of each position's document
+        return (before == before.gather(1, starts)) & (self.segments != ABSENT)
+
     def to(self, device: torch.device) -> Batch:
         """The same batch on `device`."""
         return Batch(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 import torch
 import torch.nn.functional as F
@@ -48,6 +49,8 @@ def generate(
     *,
     limit: int | None = None,
     lengths: Sequence[int] | None = None,
+    prefixes: Sequence[int] | None = None,
+    samples: int = 1,
     sampling: Sampling = GREEDY,
     generator: torch.Generator | None = None,
 ) -> list[Continuation]:
@@ -59,6 +62,8 @@ def generate(
         choices: What may be written. With an end token a row stops there, without one at its known length.
         limit: The most units a row may write; needed when `lengths` is not given.
         lengths: The number of units that each row writes, when it is known.
+        prefixes: For a prefix LM, how many of each prompt's first ids see each other both ways; all when not given.
+        samples: Continuations written for each prompt, of which `best_of` is returned.
         sampling: How units are chosen.
         generator: Source of randomness, on the model's device.
 
@@ -67,7 +72,7 @@ def generate(
 
     Raises:
         InputError: No prompt, an empty one or one with ids that the model does not have; a limit or length that is
-            missing, negative or given twice.
+            missing, negative or given twice; no sample.
     """
     if lengths is None and (limit is None or choices.end is None):
         raise InputError("generate: without known lengths, give a limit and choices with an end token")
@@ -77,15 +82,68 @@ def generate(
         if min(lengths, default=0) < 0:
             raise InputError(f"generate: a length must not be negative, got {min(lengths)}")
     steps = max(lengths, default=0) if lengths is not None else (limit or 0)
-    device = model.embedding.weight.device
-    hidden, cache = prefill(model, prompts, steps)
-    head = choices.head(model)
+    hidden, cache = prefill(model, prompts, steps, prefixes)
+    return continue_rows(
+        model,
+        hidden,
+        cache,
+        choices,
+        steps=steps,
+        lengths=lengths,
+        samples=samples,
+        sampling=sampling,
+        generator=generator,
+    )
 
-    rows = torch.arange(len(prompts), device=device)  # which prompt each row of the shrinking batch is
-    columns = torch.full((len(prompts), steps), -1, device=device)  # [B, steps], -1 where nothing is written
-    scores = torch.zeros(len(prompts), device=device)
-    wanted = torch.tensor(lengths if lengths is not None else [steps] * len(prompts), device=device)
-    ended = wanted == 0 if lengths is not None else torch.zeros(len(prompts), dtype=torch.bool, device=device)
+
+def continue_rows(
+    model: Decoder,
+    hidden: Tensor,
+    cache: KeyValueCache,
+    choices: Choices,
+    *,
+    steps: int,
+    lengths: Sequence[int] | None,
+    guides: Tensor | None = None,
+    samples: int = 1,
+    sampling: Sampling = GREEDY,
+    generator: torch.Generator | None = None,
+) -> list[Continuation]:
+    """Write what follows rows that have been read.
+
+    Args:
+        model: A causal decoder, in evaluation mode.
+        hidden: Hidden state of each row's last step [B, D].
+        cache: Holds the rows, with room for `steps` more.
+        choices: What may be written.
+        steps: The most units a row may write.
+        lengths: The number of units that each row writes, when it is known.
+        guides: Vectors [B, steps - 1, D]; the i-th is added to the embedding of the i-th choice.
+        samples: Continuations written for each row, of which `best_of` is returned.
+        sampling: How units are chosen.
+        generator: Source of randomness, on the model's device.
+
+    Returns:
+        One continuation a row, in order.
+
+    Raises:
+        InputError: No sample, or choices that the model does not have.
+    """
+    if samples < 1:
+        raise InputError(f"generate: samples must be at least 1, got {samples}")
+    head, device = choices.head(model), hidden.device
+    if samples > 1:  # what was read is copied, not read again
+        repeated = torch.arange(len(hidden), device=device).repeat_interleave(samples)
+        hidden = hidden[repeated]
+        cache.select(repeated)
+    count = len(hidden)
+    rows = torch.arange(count, device=device)  # which one each row of the shrinking batch is
+    columns = torch.full((count, steps), -1, device=device)  # [B, steps], -1 where nothing is written
+    scores = torch.zeros(count, device=device)
+    wanted = torch.full((count,), steps, device=device)
+    if lengths is not None:
+        wanted = torch.tensor(lengths, device=device).repeat_interleave(samples)
+    ended = (wanted == 0) & (lengths is not None)
     between_checks = 1 if device.type == "cpu" else _STEPS_BETWEEN_CHECKS
     for step in range(steps):
         if step % between_checks == 0:
@@ -108,21 +166,36 @@ def generate(
         if lengths is not None:
             ended[rows] |= wanted[rows] == step + 1
         if step + 1 < steps:
-            hidden = model.transform(model.embed(choices.to_ids(chosen).unsqueeze(1)), cache=cache).squeeze(1)
+            embedded = model.embed(choices.to_ids(chosen).unsqueeze(1))  # [B, 1, D]
+            if guides is not None:
+                embedded = embedded + guides[rows // samples, step].unsqueeze(1)
+            hidden = model.transform(embedded, cache=cache).squeeze(1)
             cache.advance(1)
-    return [
+    written = [
         Continuation(tuple(choices.to_ids(row[row >= 0]).tolist()), score, end)
         for row, score, end in zip(columns, scores.tolist(), ended.tolist(), strict=True)
     ]
+    return [best_of(written[first : first + samples]) for first in range(0, count, samples)]
 
 
-def prefill(model: Decoder, prompts: Sequence[Sequence[int]], room: int) -> tuple[Tensor, KeyValueCache]:
+def best_of(candidates: Sequence[Continuation]) -> Continuation:
+    """The one with the largest mean log-probability a unit, the end counted; what did not end comes after all others.
+
+    The sum alone would prefer the shortest.
+    """
+    return max(candidates, key=lambda one: (one.ended, one.log_probability / (len(one.ids) + 1)))
+
+
+def prefill(
+    model: Decoder, prompts: Sequence[Sequence[int]], room: int, prefixes: Sequence[int] | None = None
+) -> tuple[Tensor, KeyValueCache]:
     """Read all prompts in one pass.
 
     Args:
         model: A causal decoder.
         prompts: Token ids of each row; lengths may differ.
         room: How many more tokens a row may get: the limit of what is to be written.
+        prefixes: For a prefix LM, how many of each prompt's first ids see each other both ways; all when not given.
 
     Returns:
         The hidden state of each row's last token [B, D], and a cache that holds the prompts.
@@ -134,9 +207,7 @@ def prefill(model: Decoder, prompts: Sequence[Sequence[int]], room: int) -> tupl
         raise InputError("generate: needs at least one prompt, and none may be empty")
     if room < 0:
         raise InputError(f"generate: the limit must not be negative, got {room}")
-    weight = model.embedding.weight
-    longest = max(map(len, prompts))
-    ids = torch.zeros((len(prompts), longest), dtype=torch.int64)
+    ids = torch.zeros((len(prompts), max(map(len, prompts))), dtype=torch.int64)
     for row, prompt in enumerate(prompts):
         ids[row, : len(prompt)] = torch.tensor(prompt)
     # Looked at here, while the ids are on the host: on an accelerator such an id would take the whole process down.
@@ -145,11 +216,23 @@ def prefill(model: Decoder, prompts: Sequence[Sequence[int]], room: int) -> tupl
         row, column = outside[0]
         where = f"id {int(ids[row, column])} at position {column} of prompt {row}"
         raise InputError(f"generate: {where} is not in 0..{model.config.vocabulary_size - 1}")
-    cache = KeyValueCache(model.config, len(prompts), longest + room, weight.device, weight.dtype)
-    hidden = model.transform(model.embed(ids.to(weight.device)), cache=cache)  # [B, S, D]
-    last = torch.tensor([len(prompt) for prompt in prompts], device=weight.device)
+    embedded = model.embed(ids.to(model.embedding.weight.device))
+    return read_rows(model, embedded, [len(prompt) for prompt in prompts], room, prefixes)
+
+
+def read_rows(
+    model: Decoder, embedded: Tensor, lengths: Sequence[int], room: int, prefixes: Sequence[int] | None = None
+) -> tuple[Tensor, KeyValueCache]:
+    """Read embedded prompts [B, S, D] that hold `lengths` steps each; the rest is as in `prefill`."""
+    rows, steps, _ = embedded.shape
+    device = embedded.device
+    cache = KeyValueCache(model.config, rows, steps + room, device, embedded.dtype)
+    prefix = torch.tensor(lengths if prefixes is None else prefixes, device=device)
+    prompt = torch.arange(steps, device=device) < prefix.unsqueeze(1)  # [B, S]
+    hidden = model.transform(embedded, prompt=prompt, cache=cache)  # [B, S, D]
+    last = torch.tensor(lengths, device=device)
     cache.advance(last)
-    return hidden[torch.arange(len(prompts), device=weight.device), last - 1], cache
+    return hidden[torch.arange(rows, device=device), last - 1], cache
 
 
 def fill(
@@ -160,6 +243,7 @@ def fill(
     *,
     limit: int,
     examples: Sequence[Sequence[Values]] | None = None,
+    samples: int = 1,
     sampling: Sampling = GREEDY,
     generator: torch.Generator | None = None,
 ) -> list[dict[str, Content]]:
@@ -172,6 +256,7 @@ def fill(
         cases: For each case the content of the slots that are given.
         limit: The most units a slot may get.
         examples: For each case its examples in context, all slots filled.
+        samples: Continuations written for each slot, of which `best_of` is taken.
         sampling: How units are chosen.
         generator: Source of randomness.
 
@@ -190,8 +275,26 @@ def fill(
         if not rows:
             continue
         prompts = [task.prompt(filled[row], vocabulary, in_context[row]).ids for row in rows]
+        prefixes = None
+        if model.config.prefix_lm:
+            prefixes = [_prefix(task, filled[row], vocabulary, in_context[row]) for row in rows]
         choices = Choices.of(vocabulary, slot.alphabet)
-        written = generate(model, prompts, choices, limit=limit, sampling=sampling, generator=generator)
+        written = generate(
+            model,
+            prompts,
+            choices,
+            limit=limit,
+            prefixes=prefixes,
+            samples=samples,
+            sampling=sampling,
+            generator=generator,
+        )
         for row, continuation in zip(rows, written, strict=True):
             filled[row][slot.name] = vocabulary.decode(slot.alphabet, continuation.ids)
     return filled
+
+
+def _prefix(task: Task, case: Values, vocabulary: Vocabulary, examples: Sequence[Values]) -> int:
+    """Ids before the first one that is learned in training: also for the later links of a chain no more than these."""
+    given = takewhile(lambda slot: not slot.generated, task.slots)
+    return len(task.prompt({slot.name: case[slot.name] for slot in given}, vocabulary, examples).ids)

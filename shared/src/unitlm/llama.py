@@ -50,7 +50,7 @@ def export_llama(
     """Write a new Llama folder: `config.json`, `model.safetensors` and, with names, a tokenizer.
 
     Args:
-        model: A causal decoder with one codebook, no stages and no conditions; adapters merged.
+        model: A causal decoder with one codebook, no stages and no conditions, no prefix LM; adapters merged.
         folder: Must not exist; it appears when it is complete.
         maximum_length: The longest sequence that the model should be trusted with.
         begin: Id that starts a sequence, if there is one.
@@ -62,8 +62,8 @@ def export_llama(
         InputError: The model is not a Llama, the folder exists, or names do not fit.
     """
     config = model.config
-    if not config.causal or config.stages or config.conditions:
-        raise InputError("llama export: only a causal decoder without stages and conditions is a Llama")
+    if not config.causal or config.prefix_lm or config.stages or config.conditions:
+        raise InputError("llama export: only a causal decoder without stages and conditions, and no prefix LM, is a Llama")
     if folder.exists():
         raise InputError(f"{folder}: exists already")
     tensors = {name: value.detach() for name, value in named_tensors(model).items()}

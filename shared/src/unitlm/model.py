@@ -43,6 +43,8 @@ class ModelConfig:
         norm_epsilon: Added to the mean square in RMSNorm.
         tied: Whether the output head shares the embedding's weight.
         causal: Whether a position sees only itself and what came before.
+        prefix_lm: Whether the positions of a prompt see each other both ways and only what follows is causal (T5's
+            prefix LM, arXiv 1910.10683, section 3.2.1); for causal models.
         stages: Number of stages of adaptive normalisation (0: none). VALL-E's NAR model has one per codec level.
         conditions: Number of condition ids that may be added to a position, such as language ids (0: none).
         dropout: Probability of dropping an element of a residual branch in training.
@@ -61,6 +63,7 @@ class ModelConfig:
     norm_epsilon: float = 1e-5
     tied: bool = True
     causal: bool = True
+    prefix_lm: bool = False
     stages: int = 0
     conditions: int = 0
     dropout: float = 0.0
@@ -83,6 +86,8 @@ class ModelConfig:
                 raise InputError(f"model config: {name} must be positive, got {getattr(self, name)}")
         if not 0.0 <= self.dropout < 1.0:
             raise InputError(f"model config: dropout must be in [0, 1), got {self.dropout}")
+        if self.prefix_lm and not self.causal:
+            raise InputError("model config: prefix_lm is for causal models; the others see everything anyway")
 
     @property
     def head_width(self) -> int:
@@ -230,6 +235,7 @@ class Decoder(nn.Module):
         segments: Tensor | None = None,
         conditions: Tensor | None = None,
         stage: Tensor | None = None,
+        prompt: Tensor | None = None,
         cache: KeyValueCache | None = None,
         at: Tensor | None = None,
     ) -> Tensor:
@@ -242,6 +248,8 @@ class Decoder(nn.Module):
                 (by custom `ABSENT`), so no position is ever without anything to look at. Not with a cache.
             conditions: Condition ids [B, S], `ABSENT` for none.
             stage: Stage ids [B]; needed exactly when the model has stages.
+            prompt: Positions of prompts, bool [B, S], at the beginning of their documents. A prefix LM needs it when it
+                reads the beginning of a sequence; to other models prompts are like the rest.
             cache: Keys and values of what came before; this call's are appended, the caller advances the cache.
                 For causal models.
             at: Positions that are wanted, bool [B, S]; the scores of the others are not computed.
@@ -250,10 +258,11 @@ class Decoder(nn.Module):
             Logits [B, S, V], or [N, V] of the N positions where `at` is true, row by row.
 
         Raises:
-            InputError: An argument that this model has no use for, or `segments` with a cache.
+            InputError: An argument that this model has no use for, `segments` with a cache, or a prefix LM that is not
+                told where prompts are.
         """
         hidden = self.embed(ids, conditions)
-        hidden = self.transform(hidden, positions=positions, segments=segments, stage=stage, cache=cache)
+        hidden = self.transform(hidden, positions=positions, segments=segments, stage=stage, prompt=prompt, cache=cache)
         return self.project(hidden if at is None else hidden[at])
 
     def embed(self, ids: Tensor, conditions: Tensor | None = None) -> Tensor:
@@ -277,6 +286,7 @@ class Decoder(nn.Module):
         positions: Tensor | None = None,
         segments: Tensor | None = None,
         stage: Tensor | None = None,
+        prompt: Tensor | None = None,
         cache: KeyValueCache | None = None,
     ) -> Tensor:
         """Run the blocks over embedded input [B, S, D]; the other arguments are those of `forward`."""
@@ -286,12 +296,16 @@ class Decoder(nn.Module):
             raise InputError("the model has no stages, but stage ids were given")
         if cache is not None and (segments is not None or not self.config.causal):
             raise InputError("a cache needs a causal model and no segments: it masks by position alone")
+        if not self.config.prefix_lm:
+            prompt = None
+        elif prompt is None and (cache is None or cache.extent == 0):
+            raise InputError("a prefix LM has to know which positions are prompt (prompt=...)")
         steps = hidden.shape[1]
         if positions is None:
             positions = torch.arange(steps, device=hidden.device).unsqueeze(0)  # [1, S]
             if cache is not None:
                 positions = positions + cache.lengths.unsqueeze(1)  # [B, S]
-        mask = cache.mask(steps) if cache is not None else build_mask(self.config.causal, segments)
+        mask = cache.mask(steps, prompt) if cache is not None else build_mask(self.config.causal, segments, prompt)
         rotation = rotary_angles(positions, self.config.head_width, self.config.rope_base, hidden.dtype)
         for index, layer in enumerate(self.layers):
             hidden = layer(hidden, rotation, mask, stage, cache, index)
@@ -302,14 +316,31 @@ class Decoder(nn.Module):
         return F.linear(hidden, self.head.weight[start:stop])
 
 
-def build_mask(causal: bool, segments: Tensor | None) -> Mask:
-    """The attention mask of a whole sequence; `segments` [B, S] keeps packed documents apart."""
-    if segments is None:
+def build_mask(causal: bool, segments: Tensor | None, prompt: Tensor | None = None) -> Mask:
+    """The attention mask of a whole sequence.
+
+    Args:
+        causal: Whether a position sees only itself and what came before.
+        segments: Document numbers [B, S], which keep packed documents apart.
+        prompt: Positions [B, S] that see each other both ways within their document, though the rest is causal.
+    """
+    given = prompt if segments is None else segments
+    if given is None:
         return Mask(is_causal=causal, allowed=None)
-    allowed = segments.unsqueeze(2) == segments.unsqueeze(1)  # [B, S, S]
+    steps = given.shape[1]
+    allowed = torch.ones((1, steps, steps), dtype=torch.bool, device=given.device)
     if causal:
         allowed = allowed.tril()
+    if prompt is not None:
+        allowed = allowed | pair_up(prompt)
+    if segments is not None:
+        allowed = allowed & (segments.unsqueeze(2) == segments.unsqueeze(1))  # [B, S, S]
     return Mask(is_causal=False, allowed=allowed.unsqueeze(1))
+
+
+def pair_up(prompt: Tensor) -> Tensor:
+    """Which pairs of positions are both marked in `prompt` [B, S]: bool [B, S, S]."""
+    return prompt.unsqueeze(2) & prompt.unsqueeze(1)
 
 
 def rotary_angles(positions: Tensor, head_width: int, base: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

@@ -34,12 +34,21 @@ class Objective(Protocol):
 
 
 def causal_objective(model: nn.Module, batch: Batch, _generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Cross-entropy (nats) of each next id, weighted by the loss mask. For batches [B, S] that are shifted."""
+    """Cross-entropy (nats) of each next id, weighted by the loss mask. For batches that are shifted.
+
+    Where steps have several codebooks [B, S, K], the last is the one that is written (`unitlm.aligned`).
+    """
     # Only what is learned is scored: in a prompt with examples that is a fifth of the positions, and it also leaves out
     # ids that the model reads but never writes, such as a learned prompt's.
     learned = batch.weights > 0
     logits = model(
-        batch.ids, positions=batch.positions, segments=batch.segments, conditions=batch.conditions, at=learned
+        batch.ids,
+        positions=batch.positions,
+        segments=batch.segments,
+        conditions=batch.conditions,
+        prompt=batch.prompt,
+        at=learned,
     )  # [N, V]
-    losses = F.cross_entropy(logits.float(), batch.targets[learned], reduction="none")
+    targets = batch.targets if batch.targets.dim() == 2 else batch.targets[..., -1]
+    losses = F.cross_entropy(logits.float(), targets[learned], reduction="none")
     return (losses * batch.weights[learned]).sum(), batch.weights.sum()
