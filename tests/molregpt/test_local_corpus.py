@@ -13,6 +13,7 @@ from molregpt.data.shipped import sample_pairs
 from molregpt.database import Database
 from molregpt.errors import InputError
 from molregpt.local.corpus import compile_within, make_example, respell, write_molecule_shards, write_pair_shards
+from molregpt.local.facts import state_facts
 from molregpt.local.language import ALL_TASKS, TASKS, build_vocabulary, slots_of
 from molregpt.local.settings import CorpusConfig
 from molregpt.records import Direction
@@ -101,17 +102,37 @@ def test_no_example_shows_its_own_molecule(tmp_path: Path, vocabulary: Vocabular
     ] == before
 
 
-def test_exercises_name_and_spell_what_has_a_name_and_rewrite_the_rest(tmp_path: Path, vocabulary: Vocabulary) -> None:
+def test_exercises_name_and_spell_or_rewrite_and_count(tmp_path: Path, vocabulary: Vocabulary) -> None:
     smiles = ["CCO", "OCCO", "c1ccccc1O"]
     config = CorpusConfig(respelled_share=0.0)
     [path] = write_molecule_shards(tmp_path, smiles, {"CCO": "ethanol"}, vocabulary, config)
     shard = ShardSet(path).load(0)
     read_back = [read(shard[row], vocabulary) for row in range(ShardSet(path).infos[0].rows)]
-    assert [number for number, _ in read_back] == [2, 3, 4, 4]
+    assert [number for number, _ in read_back] == [2, 3, 5, 4, 5, 4, 5]
     assert read_back[0][1] == read_back[1][1] == [{"molecule": "CCO", "name": "ethanol"}]
-    for (_, [case]), molecule in zip(read_back[2:], smiles[1:], strict=True):
+    assert read_back[2][1] == [{"molecule": "CCO", "facts": "C2H6O; 0 rings, 0 aromatic; 0 stereocentres; alcohol 1"}]
+    for (_, [case]), molecule in zip(read_back[3::2], smiles[1:], strict=True):
         assert case["molecule"] == molecule
         assert canonical_smiles(str(case["other"])) == canonical_smiles(molecule)
+
+
+@pytest.mark.parametrize(
+    ("smiles", "facts"),
+    [
+        (
+            "CC(=O)OC1=CC=CC=C1C(=O)O",
+            "C9H8O4; 1 rings, 1 aromatic; 0 stereocentres; carboxylic acid 1, ester 1, ",
+        ),
+        ("C[C@H](N)C(=O)[O-]", "C3H6NO2-; 0 rings, 0 aromatic; 1 stereocentres; carboxylic acid 1, primary amine 1"),
+        ("[Na+].[Cl-]", "ClNa; 0 rings, 0 aromatic; 0 stereocentres"),
+    ],
+)
+def test_facts_say_what_is_in_a_molecule(smiles: str, facts: str) -> None:
+    assert str(state_facts(smiles)).startswith(facts)
+
+
+def test_no_facts_of_what_is_no_molecule() -> None:
+    assert state_facts("C1CC") is None
 
 
 @given(st.sampled_from(PAIRS), st.integers(0, 2**31 - 1))

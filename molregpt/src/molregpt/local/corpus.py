@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from molregpt.database import Database
-from molregpt.local.language import NAME, REWRITE, SPELL, TASKS, slots_of
+from molregpt.local.facts import state_facts
+from molregpt.local.language import COUNT, NAME, REWRITE, SPELL, TASKS, slots_of
 from molregpt.local.settings import CorpusConfig
 from molregpt.records import Direction, Pair
 from molregpt.retrieval.strategies import STANDARD, create_retriever
@@ -147,7 +148,7 @@ def write_molecule_shards(
     vocabulary: Vocabulary,
     config: CorpusConfig,
 ) -> tuple[Path, ...]:
-    """Write exercises on molecules alone: one spelling into another, names into molecules and back.
+    """Write exercises on molecules alone: names into molecules and back, spellings into others, counts.
 
     Args:
         folder: Where the Parquet files go.
@@ -170,6 +171,9 @@ def write_molecule_shards(
             if name is not None:
                 shown = molecule if chance.random() >= config.respelled_share else other
                 cases = [(NAME, {"molecule": shown, "name": name}), (SPELL, {"name": name, "molecule": molecule})]
+            facts = state_facts(molecule)
+            if facts is not None:
+                cases.append((COUNT, {"molecule": molecule, "facts": facts}))
             for task, values in cases:
                 example = compile_within(
                     task, values, (), vocabulary, longest=config.longest, learn_examples=False, key=molecule

@@ -16,7 +16,8 @@ TASKS: dict[Direction, Task] = {
 NAME = Task.parse("name {molecule:smiles} as {name:text!}")
 SPELL = Task.parse("spell {name:text} as {molecule:smiles!}")
 REWRITE = Task.parse("rewrite {other:smiles} as {molecule:smiles!}")
-ALL_TASKS = (*TASKS.values(), NAME, SPELL, REWRITE)
+COUNT = Task.parse("count {molecule:smiles} as {facts:text!}")
+ALL_TASKS = (*TASKS.values(), NAME, SPELL, REWRITE, COUNT)
 
 # Pieces span words: "It has a role as a" is one, as is a phenyl ring. On the 8,612 shipped pairs a description takes 44
 # pieces instead of 75 within words, a molecule 16 instead of 62 atoms and bonds, and training time goes with them.

@@ -21,6 +21,7 @@ from molregpt.data.table import read_pairs, read_table, single_backslashes
 from molregpt.database import Database, join_tables
 from molregpt.errors import InputError
 from molregpt.local.corpus import write_molecule_shards, write_pair_shards
+from molregpt.local.facts import state_facts
 from molregpt.local.language import build_vocabulary
 from molregpt.local.names import read_molecules
 from molregpt.local.settings import TrainSettings
@@ -94,6 +95,7 @@ def train_local(
         final_factor=0.05,
         average_decay=0.998,
         precision="bf16",
+        optimizer="muon",
         mixed_shards=16,
         evaluation_batches=12,
     )
@@ -131,7 +133,9 @@ def _vocabulary(path: Path, pairs: Sequence[Pair], smiles: Sequence[str], names:
         return Vocabulary.load(path)
     captions = [pair.caption for pair in pairs]
     molecules = [*(pair.smiles for pair in pairs), *smiles]
-    # A tenth of the names, so that their pieces are known but do not crowd out those of descriptions.
-    vocabulary = build_vocabulary([*captions, *list(names.values())[::10]], molecules)
+    # A tenth of the names and a fortieth of the facts, so that their pieces are known but do not crowd out those of
+    # descriptions.
+    facts = [sentence for line in smiles[::40] if (sentence := state_facts(line)) is not None]
+    vocabulary = build_vocabulary([*captions, *list(names.values())[::10], *facts], molecules)
     vocabulary.save(path)
     return vocabulary
