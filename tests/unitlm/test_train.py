@@ -13,6 +13,7 @@ import sys
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Literal, cast
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ from unitlm.errors import InputError
 from unitlm.metrics import MetricsLog, read_metrics
 from unitlm.model import ABSENT, Decoder, ModelConfig
 from unitlm.objective import causal_objective
-from unitlm.optimizer import build_optimizer
+from unitlm.optimizer import Optimizers
 from unitlm.run_folder import find_checkpoints
 from unitlm.schedule import learning_rate_factor
 from unitlm.settings import parse_settings
@@ -123,19 +124,23 @@ def state_hashes(folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.slow
-def test_killed_and_resumed_is_uninterrupted_bit_for_bit(shards: Path, held_out: Path, tmp_path: Path) -> None:
-    reference = start_worker(shards, held_out, (tmp_path / "through", CONFIG))
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_killed_and_resumed_is_uninterrupted_bit_for_bit(
+    shards: Path, held_out: Path, tmp_path: Path, optimizer: Literal["adamw", "muon"]
+) -> None:
+    config = replace(CONFIG, optimizer=optimizer)
+    reference = start_worker(shards, held_out, (tmp_path / "through", config))
     killed, chance, kills = tmp_path / "killed", random.Random(), 0
     for bound in (0, 12, 24):
         target = bound + chance.randint(1, 12)
-        worker = start_worker(shards, held_out, (killed, CONFIG))
+        worker = start_worker(shards, held_out, (killed, config))
         while worker.poll() is None and (not read_metrics(killed) or read_metrics(killed)[-1]["step"] < target):
             time.sleep(0.002)
         worker.kill()
         worker.communicate()
         kills += worker.returncode == -signal.SIGKILL
     assert kills == 3
-    finish(start_worker(shards, held_out, (killed, CONFIG)))
+    finish(start_worker(shards, held_out, (killed, config)))
     finish(reference)
     assert [row["step"] for row in reports(killed) if "loss" in row] == list(range(1, 41))
     assert reports(killed) == reports(tmp_path / "through")
@@ -146,29 +151,36 @@ def test_killed_and_resumed_is_uninterrupted_bit_for_bit(shards: Path, held_out:
 
 
 @pytest.mark.slow
-def test_two_processes_give_what_one_gives(shards: Path, held_out: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("optimizer", "tolerance"), [("adamw", 2e-5), ("muon", 2e-3)])
+def test_two_processes_give_what_one_gives(
+    shards: Path, held_out: Path, tmp_path: Path, optimizer: Literal["adamw", "muon"], tolerance: float
+) -> None:
     # The two differ in the order in which float32 gradients are added up, and in nothing else: dropout, thinned
-    # targets and batches are the same. Measured difference in the loss after 20 steps: below 1e-6.
-    config = replace(CONFIG, warmup_steps=0, steps=20, checkpoint_every=10, keep_checkpoints=5)
+    # targets and batches are the same. Measured difference in the loss after 20 steps: below 1e-6 with AdamW; Muon
+    # computes its directions in bf16, where such a difference can round another way.
+    config = replace(CONFIG, optimizer=optimizer, warmup_steps=0, steps=20, checkpoint_every=10, keep_checkpoints=5)
     spread = replace(config, strategy="fsdp")
     together = start_worker(shards, held_out, (tmp_path / "ddp", config), (tmp_path / "fsdp", spread), processes=2)
     finish(start_worker(shards, held_out, (tmp_path / "one", config)))
     finish(together)
     for name in ("ddp", "fsdp"):
         for two, one in zip(reports(tmp_path / name), reports(tmp_path / "one"), strict=True):
-            assert two == pytest.approx(one, rel=2e-5), name
+            assert two == pytest.approx(one, rel=tolerance), name
         for part in ("model", "average", "optimizer"):
             two, one = (read_checkpoint(find_checkpoints(tmp_path / n)[-1]).parts[part] for n in (name, "one"))
             assert two.keys() == one.keys()
             for key in one:
-                torch.testing.assert_close(two[key], one[key], rtol=1e-3, atol=1e-5)
+                if optimizer == "adamw":
+                    torch.testing.assert_close(two[key], one[key], rtol=1e-3, atol=1e-5)
+                else:
+                    assert (two[key] - one[key]).norm() <= 0.05 * one[key].norm(), key
     # A checkpoint knows nothing of how many wrote it: one process goes on from the middle of the FSDP2 run.
     last = find_checkpoints(tmp_path / "fsdp")[-1]
     (last / "checkpoint.json").unlink()
     assert read_checkpoint(find_checkpoints(tmp_path / "fsdp")[-1], parts=()).metadata["step"] == 10
     finish(start_worker(shards, held_out, (tmp_path / "fsdp", spread)))
     for resumed, one in zip(reports(tmp_path / "fsdp"), reports(tmp_path / "one"), strict=True):
-        assert resumed == pytest.approx(one, rel=2e-5)
+        assert resumed == pytest.approx(one, rel=tolerance)
 
 
 @pytest.mark.slow
@@ -438,13 +450,35 @@ def test_average_follows_and_swaps() -> None:
     assert weight.tolist() == [1.0, 1.0]
 
 
-def test_only_matrices_decay() -> None:
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_only_matrices_decay(name: Literal["adamw", "muon"]) -> None:
     parameters = dict(fresh_model().named_parameters())
-    optimizer = build_optimizer(parameters, weight_decay=0.3, betas=(0.9, 0.95), device=torch.device("cpu"))
-    for group in optimizer.param_groups:
-        for parameter in group["params"]:
+    optimizers = Optimizers(parameters, name, weight_decay=0.3, betas=(0.9, 0.95), device=torch.device("cpu"))
+    seen = [parameter for group in optimizers.groups for parameter in cast("list[Tensor]", group["params"])]
+    assert sorted(map(id, seen)) == sorted(map(id, parameters.values()))
+    for group in optimizers.groups:
+        for parameter in cast("list[Tensor]", group["params"]):
             assert group["weight_decay"] == (0.3 if parameter.dim() == 2 else 0.0)
-    assert sum(len(group["params"]) for group in optimizer.param_groups) == len(parameters)
+
+
+def test_muon_steps_alike_in_all_directions() -> None:
+    model = fresh_model()
+    parameters = dict(model.named_parameters())
+    before = {name: value.detach().clone() for name, value in parameters.items()}
+    generator = torch.Generator().manual_seed(0)
+    for value in parameters.values():
+        value.grad = torch.randn(value.shape, generator=generator)
+    Optimizers(parameters, "muon", weight_decay=0.0, betas=(0.9, 0.95), device=torch.device("cpu")).step(1e-3)
+    for name, value in parameters.items():
+        change = value.detach() - before[name]
+        if name.startswith("layers.") and value.dim() == 2:
+            # Newton-Schulz leaves singular values between about 0.7 and 1.2; a gradient's own spread is far wider.
+            singular = torch.linalg.svdvals(change)
+            assert singular.max() / singular.min() < 2.0
+            # arXiv 2502.16982: root mean square 0.2 of the learning rate.
+            assert change.square().mean().sqrt().item() == pytest.approx(2e-4, rel=0.25)
+        else:
+            assert change.abs().mean().item() == pytest.approx(1e-3, rel=0.01)  # AdamW's first step is the sign
 
 
 def test_diary_forgets_what_was_lost(tmp_path: Path) -> None:

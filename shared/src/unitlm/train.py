@@ -28,7 +28,7 @@ from unitlm.errors import InputError
 from unitlm.files import Json
 from unitlm.model import Decoder
 from unitlm.objective import Objective
-from unitlm.optimizer import build_optimizer, load_optimizer_tensors, optimizer_tensors
+from unitlm.optimizer import Optimizers
 from unitlm.reporter import Reporter, StepReport
 from unitlm.run_folder import (
     checkpoint_folder,
@@ -144,8 +144,9 @@ class _Trainer:
         self._parallel = parallelize(model, config.strategy, processes, bf16=config.precision == "bf16")
         # Taken after FSDP2 replaced them; these are the tensors that optimizer, average and checkpoints share.
         self._parameters = {name: value for name, value in model.named_parameters() if value.requires_grad}
-        self._optimizer = build_optimizer(
+        self._optimizers = Optimizers(
             self._parameters,
+            config.optimizer,
             weight_decay=config.weight_decay,
             betas=(config.beta1, config.beta2),
             device=processes.device,
@@ -188,8 +189,6 @@ class _Trainer:
             decay_steps=config.decay_steps,
             final_factor=config.final_factor,
         )
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
         self._parallel.train()
         totals = torch.zeros(3, dtype=torch.float64, device=processes.device)
         last, _ = share.micro_batches[-1]
@@ -202,7 +201,7 @@ class _Trainer:
         totals[2] += stop_asked
         # The one point at which host and device meet in a step: the total weight scales the gradient.
         loss_sum, weight_sum, stop_votes = processes.sum(totals).tolist()
-        norm = self._apply_gradients(loss_sum, weight_sum)
+        norm = self._apply_gradients(loss_sum, weight_sum, rate)
         return StepReport(
             loss=loss_sum / weight_sum,
             targets=weight_sum,
@@ -212,7 +211,7 @@ class _Trainer:
             stop_asked=stop_votes > 0,
         )
 
-    def _apply_gradients(self, loss_sum: float, weight_sum: float) -> float:
+    def _apply_gradients(self, loss_sum: float, weight_sum: float, rate: float) -> float:
         if weight_sum <= 0.0:
             raise InputError(f"step {self.step}: the batch has no targets; look at the shards' loss masks")
         gradients = [value.grad for value in self._parameters.values() if value.grad is not None]
@@ -221,8 +220,7 @@ class _Trainer:
         norm = gather(nn.utils.clip_grad_norm_(self._parameters.values(), self._config.clip_norm)).item()
         if not (math.isfinite(loss_sum) and math.isfinite(norm)):
             raise FloatingPointError(f"step {self.step}: loss {loss_sum / weight_sum}, gradient norm {norm}")
-        self._optimizer.step()
-        self._optimizer.zero_grad()
+        self._optimizers.step(rate)
         if self._average is not None:
             self._average.update(self.step)
         return norm
@@ -248,7 +246,7 @@ class _Trainer:
         """Write a checkpoint of the present step, whole whatever the number of processes."""
         parts = {
             "model": self._gather(self._parameters),
-            "optimizer": self._gather(optimizer_tensors(self._optimizer, self._parameters)),
+            "optimizer": self._gather(self._optimizers.tensors()),
         }
         if self._average is not None:
             parts["average"] = self._gather(self._average.tensors)
@@ -268,7 +266,7 @@ class _Trainer:
             parameter.copy_(shard_like(checkpoint.parts["model"][name], parameter))
             if self._average is not None:
                 self._average.tensors[name].copy_(shard_like(checkpoint.parts["average"][name], parameter))
-        load_optimizer_tensors(self._optimizer, self._parameters, checkpoint.parts["optimizer"], str(folder))
+        self._optimizers.load_tensors(checkpoint.parts["optimizer"], str(folder))
         self.step = cast(int, checkpoint.metadata["step"])
         return parse_settings(
             DataPosition, cast(Mapping[str, Json], checkpoint.metadata["position"]), f"{folder}: position"

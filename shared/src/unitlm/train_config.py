@@ -7,6 +7,7 @@ from typing import Literal
 
 from unitlm.distributed import Strategy
 from unitlm.errors import InputError
+from unitlm.optimizer import OptimizerName
 from unitlm.schedule import Schedule
 
 FREE = frozenset(
@@ -25,6 +26,7 @@ class TrainConfig:
         micro_batch_rows: Rows that one process computes at once; the rest is accumulation.
         sequence_length: Steps of a row.
         learning_rate: Peak learning rate.
+        optimizer: `adamw`, or `muon` for the blocks' matrices with AdamW for the rest.
         schedule: Its course; see `unitlm.schedule`.
         warmup_steps: Steps until the peak.
         decay_steps: Steps of the fall at the end (`wsd` only).
@@ -56,6 +58,7 @@ class TrainConfig:
     micro_batch_rows: int
     sequence_length: int
     learning_rate: float
+    optimizer: OptimizerName = "adamw"
     schedule: Schedule = "cosine"
     warmup_steps: int = 0
     decay_steps: int = 0
