@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from unitlm.cache import KeyValueCache
 from unitlm.errors import InputError
-from unitlm.model import ABSENT, Decoder, ModelConfig
+from unitlm.model import ABSENT, Decoder, ModelConfig, attend_within, build_mask
 
 SHAPE = {"vocabulary_size": 40, "width": 32, "layers": 2, "heads": 4, "feed_forward_width": 48}
 TOLERANCE = 2e-5  # fp32 sums in another order
@@ -81,6 +82,10 @@ def test_only_the_wanted_positions_are_scored(decoder: Decoder) -> None:
     ids = random_ids(2, 5)
     wanted = torch.tensor([[True, False, True, False, False], [False, False, False, False, True]])
     torch.testing.assert_close(decoder(ids, at=wanted), decoder(ids)[wanted], atol=TOLERANCE, rtol=0)
+    among = torch.tensor([[3, 4, 5], [39, 0, 7]])  # of each row its own
+    expected = torch.stack([decoder(ids)[row, :, among[row]] for row in range(2)])
+    torch.testing.assert_close(decoder(ids, among=among), expected, atol=TOLERANCE, rtol=0)
+    torch.testing.assert_close(decoder(ids, at=wanted, among=among), expected[wanted], atol=TOLERANCE, rtol=0)
 
 
 def test_cache_refuses_more_than_it_holds(decoder: Decoder) -> None:
@@ -121,6 +126,33 @@ def test_packed_documents_do_not_see_each_other(causal: bool) -> None:
     assert not packed.isnan().any()
     for start, stop in [(0, 4), (4, 7)]:
         torch.testing.assert_close(packed[:, start:stop], model(ids[:, start:stop]), atol=TOLERANCE, rtol=0)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("groups", [1, 4])
+def test_attention_by_document_is_attention_under_a_mask(causal: bool, groups: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    segments = torch.tensor([[0, 0, 0, 1, 1, ABSENT], [0, 1, 1, 1, 1, 1]])
+    shapes = [(2, heads, 6, 8) for heads in (4, groups, groups)]
+    parts = [torch.randn(shape, generator=generator, requires_grad=True) for shape in shapes]
+    mask = build_mask(causal, segments)
+    assert mask.lengths == (3, 2, 1, 1, 5)
+    allowed = (segments.unsqueeze(2) == segments.unsqueeze(1)).unsqueeze(1)
+    if causal:
+        allowed = allowed.tril()
+    expected = F.scaled_dot_product_attention(*parts, attn_mask=allowed, enable_gqa=True)
+    weights = torch.randn(expected.shape, generator=generator)
+    wanted = torch.autograd.grad((expected * weights).sum(), parts)
+    found = attend_within(mask.lengths, *parts, is_causal=causal)
+    torch.testing.assert_close(found, expected, atol=TOLERANCE, rtol=0)
+    torch.testing.assert_close(torch.autograd.grad((found * weights).sum(), parts), wanted, atol=1e-5, rtol=0)
+
+
+def test_a_document_in_two_pieces_sees_both() -> None:
+    mask = build_mask(causal=False, segments=torch.tensor([[0, 1, 1, 0]]))
+    assert mask.lengths is None
+    assert mask.allowed is not None
+    assert mask.allowed[0, 0, 0].tolist() == [True, False, False, True]
 
 
 def test_codebooks_are_summed_and_absent_ones_add_nothing(decoder: Decoder) -> None:
