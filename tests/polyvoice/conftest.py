@@ -48,3 +48,46 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         soundfile.write(folder / name, np.repeat(sound[:, None], channels, axis=1), rate_hz)
         paths.append(folder / name)
     return paths
+
+
+@pytest.fixture(scope="session")
+def toy_corpus(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A manifest and its extracted folder: 20 training pairs (zh-en, en-es) of a language of eight words.
+
+    Each word is three units in each language, spoken at its own speed, so that everything can be predicted.
+    """
+    from polyvoice.corpus.manifest import PairRow, write_manifest
+    from speechunits.extracted import CodesInfo, Extracted, ExtractedInfo, UnitsInfo, write_extracted
+
+    words = {
+        "zh": ["你", "好", "吗", "我", "看", "书", "很", "大"],
+        "en": ["you", "good", "what", "me", "see", "book", "very", "big"],
+        "es": ["tú", "bueno", "qué", "yo", "ver", "libro", "muy", "grande"],
+    }
+    folder = tmp_path_factory.mktemp("toy")
+    chance = np.random.default_rng(5)
+    rows, utterances = [], []
+    for number in range(24):
+        source, target = ("zh", "en") if number % 2 else ("en", "es")
+        meaning = chance.permutation(8)[: 2 + number % 3]
+        cells: dict[str, str] = {}
+        for language in (source, target):
+            name = f"{number}-{language}.wav"
+            units = [
+                3 * int(word) + part + {"zh": 0, "en": 24, "es": 48}[language] for word in meaning for part in range(3)
+            ]
+            frames = np.repeat(np.array(units, dtype=np.int64), 1 + (number + np.arange(len(units))) % 3)
+            codes = np.stack([frames % 16, (frames + number) % 16])
+            utterances.append(Extracted(name, frames.size / 50, frames, codes))
+            cells[language] = ("" if language == "zh" else " ").join(words[language][word] for word in meaning)
+        audio = {language: folder / f"{number}-{language}.wav" for language in cells}
+        split = "train" if number < 20 else "dev"
+        rows.append(
+            PairRow(
+                f"pair{number}", audio[source], source, cells[source], audio[target], target, cells[target], "s1", split
+            )
+        )
+    write_manifest(folder / "pairs.tsv", rows)
+    info = ExtractedInfo(UnitsInfo("toy encoder", "toy kmeans", 72, 50.0), CodesInfo("toy codec", 2, 16, 50.0))
+    write_extracted(folder / "extracted", info, utterances)
+    return folder / "pairs.tsv", folder / "extracted"

@@ -14,6 +14,8 @@ INTERRUPTED = 130
 COMMANDS = (
     "units",
     "kmeans",
+    "train",
+    "evaluate",
 )
 """Each names a module of this package, and its dataclass of the same name, capitalized."""
 

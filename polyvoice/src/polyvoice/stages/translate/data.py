@@ -1,0 +1,263 @@
+"""Training examples of the translation model: each pass shows a pair in some of the tasks that it is fit for.
+
+Every draw depends on the seed, the pass, the row and the direction alone: shards can be written in any order, and
+again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from polyvoice.errors import InputError
+from polyvoice.spoken import Side, SpokenPair, reverse
+from polyvoice.stages.translate.settings import CorpusSettings
+from polyvoice.tasks import (
+    UNITS,
+    Direction,
+    build_translation_vocabulary,
+    languages_of,
+    recognize_speech,
+    speak_text,
+    translate_speech,
+    translate_speech_by_text,
+    translate_speech_to_text,
+    translate_text,
+)
+from speechunits.runs import Units, deduplicate
+from unitlm.alphabet import Alphabet, Bytes, Content, Pieces
+from unitlm.shards import Example, write_shards
+from unitlm.task import Task
+from unitlm.vocabulary import Vocabulary
+
+Values = dict[str, Content]
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """One task as a pair can show it.
+
+    Attributes:
+        share: name of the setting that says how often.
+        task: its line, for a direction.
+        read: the content of its slots, from a pair; None where the pair lacks some of it.
+    """
+
+    share: str
+    task: Callable[[Direction], Task]
+    read: Callable[[SpokenPair], Mapping[str, Content | None]]
+
+
+EXERCISES = (
+    Exercise(
+        "s2st_share",
+        lambda way: translate_speech(way.source, way.target),
+        lambda pair: {"src": _units(pair.source), "tgt": _units(pair.target)},
+    ),
+    Exercise(
+        "asr_share",
+        lambda way: recognize_speech(way.source),
+        lambda pair: {"speech": _units(pair.source), "text": pair.source.text},
+    ),
+    Exercise(
+        "mt_share",
+        lambda way: translate_text(way.source, way.target),
+        lambda pair: {"src": pair.source.text, "tgt": pair.target.text},
+    ),
+    Exercise(
+        "tts_share",
+        lambda way: speak_text(way.target),
+        lambda pair: {"text": pair.target.text, "speech": _units(pair.target)},
+    ),
+    Exercise(
+        "st_share",
+        lambda way: translate_speech_to_text(way.source, way.target),
+        lambda pair: {"src": _units(pair.source), "tgt": pair.target.text},
+    ),
+    Exercise(
+        "chain_share",
+        lambda way: translate_speech_by_text(way.source, way.target),
+        lambda pair: {
+            "src": _units(pair.source),
+            "heard": pair.source.text,
+            "said": pair.target.text,
+            "tgt": _units(pair.target),
+        },
+    ),
+)
+"""All that a pair can show. Their order is part of the draws."""
+
+_NOISED = {"asr_share": "speech", "s2st_share": "src", "st_share": "src", "chain_share": "src"}
+"""The slot of source units that may be disturbed; text is not, and what is learned never is."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """What one shard is made of: some rows of one pass."""
+
+    number: int
+    start: int
+    stop: int
+
+
+def find_directions(pairs: Iterable[SpokenPair], wanted: Sequence[str]) -> tuple[Direction, ...]:
+    """The directions to learn: those that are wanted, else those of the pairs and their opposites.
+
+    Raises:
+        InputError: a direction is wanted that no pair has, in this order or the other.
+    """
+    found = dict.fromkeys(Direction(pair.source.language, pair.target.language) for pair in pairs)
+    known = dict.fromkeys([*found, *(Direction(way.target, way.source) for way in found)])
+    if not wanted:
+        return tuple(known)
+    chosen = tuple(dict.fromkeys(Direction.parse(text) for text in wanted))
+    for way in chosen:
+        if way not in known:
+            raise InputError(f"no pair is of direction {way}; there are {', '.join(map(str, known))}")
+    return chosen
+
+
+def orient_pairs(pairs: Iterable[SpokenPair], directions: Sequence[Direction]) -> list[SpokenPair]:
+    """Each pair in each of its two directions that is learned."""
+    return [
+        oriented
+        for pair in pairs
+        for oriented in (pair, reverse(pair))
+        if Direction(oriented.source.language, oriented.target.language) in directions
+    ]
+
+
+def build_vocabulary(
+    pairs: Iterable[SpokenPair], directions: Sequence[Direction], clusters: int, settings: CorpusSettings
+) -> Vocabulary:
+    """Units, and an alphabet for the text of each language that has some."""
+    texts: dict[str, list[str]] = {language: [] for language in languages_of(directions)}
+    for pair in pairs:
+        for side in (pair.source, pair.target):
+            if side.text is not None and side.language in texts:
+                texts[side.language].append(side.text)
+    alphabets: list[Alphabet] = []
+    for language, lines in texts.items():
+        if settings.text == "bytes" and lines:
+            alphabets.append(Bytes(f"{language}.text"))
+        elif settings.text == "pieces" and lines:
+            alphabets.append(Pieces.train(f"{language}.text", lines, settings.pieces))
+    return build_translation_vocabulary(directions, clusters, alphabets)
+
+
+def learned_tasks(
+    directions: Sequence[Direction], vocabulary: Vocabulary, settings: CorpusSettings
+) -> dict[str, tuple[Task, ...]]:
+    """For each share that is not 0, its task in all directions that the vocabulary can write."""
+    learned: dict[str, tuple[Task, ...]] = {}
+    for exercise in EXERCISES:
+        if getattr(settings, exercise.share) > 0:
+            tasks = (exercise.task(way) for way in directions)
+            learned[exercise.share] = tuple(task for task in tasks if _can_write(task, vocabulary))
+    return learned
+
+
+def write_pair_shards(
+    folder: Path,
+    pairs: Sequence[SpokenPair],
+    vocabulary: Vocabulary,
+    settings: CorpusSettings,
+    *,
+    longest: int,
+    provenance: str,
+) -> int:
+    """Write the examples of all passes; shards that are there already are kept.
+
+    Args:
+        folder: where they go.
+        pairs: in the directions that are learned.
+        vocabulary: gives the ids.
+        settings: how.
+        longest: the most ids of an example; longer ones are left out.
+        provenance: names what the pairs are and all settings.
+
+    Returns:
+        How many examples were too long; those of shards that were there already do not count.
+    """
+    # Of equal size: a last shard of a few rows might show none of its tasks.
+    count = -(-len(pairs) // settings.rows_per_shard)
+    edges = [len(pairs) * shard // count for shard in range(count + 1)]
+    blocks = [_Block(number, *edge) for number in range(settings.passes) for edge in pairwise(edges)]
+    too_long = 0
+
+    def examples(block: _Block) -> Iterator[Example]:
+        nonlocal too_long
+        for row in range(block.start, block.stop):
+            for example in make_examples(pairs[row], vocabulary, settings, block.number, row):
+                if len(example.ids) <= longest:
+                    yield example
+                else:
+                    too_long += 1
+
+    write_shards(folder, blocks, examples, provenance=provenance)
+    return too_long
+
+
+def make_examples(
+    pair: SpokenPair, vocabulary: Vocabulary, settings: CorpusSettings, number: int, row: int
+) -> Iterator[Example]:
+    """The tasks that one pair shows in pass `number`."""
+    way = Direction(pair.source.language, pair.target.language)
+    chance = np.random.default_rng([settings.corpus_seed, number, row])
+    draws = chance.random((len(EXERCISES), 2))  # for all tasks, so that one that cannot be shown moves no other
+    for exercise, (show, disturb) in zip(EXERCISES, draws, strict=True):
+        task = exercise.task(way)
+        if show >= getattr(settings, exercise.share) or not _can_write(task, vocabulary):
+            continue
+        values = _complete(exercise.read(pair))
+        if values is None:
+            continue
+        slot = _NOISED.get(exercise.share)
+        if slot is not None and disturb < settings.noise_share:
+            clusters = vocabulary.alphabets[UNITS].size
+            units = np.asarray(values[slot], dtype=np.int64)
+            values[slot] = disturb_units(units, clusters, settings.noise_rate, chance).tolist()
+        yield Example.of(f"{pair.id} {task.line}", task.compile(values, vocabulary))
+
+
+def disturb_units(units: Units, clusters: int, rate: float, chance: np.random.Generator) -> Units:
+    """Drop or replace some units, as other voices and rooms would; neighbours that became equal are merged.
+
+    Args:
+        units: `[S]`, without repeats.
+        clusters: how many units there are.
+        rate: part that is disturbed; half of it is dropped.
+        chance: source of randomness.
+
+    Returns:
+        `[S']` with S' <= S, without repeats, at least one unit of a sequence that had some.
+    """
+    fate = chance.random(units.size)
+    disturbed = np.where(fate < rate, chance.integers(clusters, size=units.size), units)
+    kept = disturbed[fate >= rate / 2]
+    if not kept.size:
+        return units[:1]
+    return deduplicate(kept).units
+
+
+def without_chance(settings: CorpusSettings) -> CorpusSettings:
+    """The same tasks for held-out pairs: each pair once, in every task that is learned, undisturbed."""
+    shares = {exercise.share: float(getattr(settings, exercise.share) > 0) for exercise in EXERCISES}
+    return replace(settings, passes=1, noise_share=0.0, **shares)  # type: ignore[arg-type]
+
+
+def _units(side: Side) -> list[int] | None:
+    return None if side.runs is None or not len(side.runs) else side.runs.units.tolist()
+
+
+def _complete(values: Mapping[str, Content | None]) -> Values | None:
+    given = {name: value for name, value in values.items() if value is not None}
+    return given if len(given) == len(values) else None
+
+
+def _can_write(task: Task, vocabulary: Vocabulary) -> bool:
+    return all(slot.alphabet in vocabulary.alphabets for slot in task.slots)

@@ -1,0 +1,279 @@
+"""The trained translation model: units in, units or text out, directly or by way of text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, cast
+
+import numpy as np
+import torch
+
+from polyvoice.errors import InputError
+from polyvoice.stages.stage_folder import VOCABULARY, StageCard, read_stage
+from polyvoice.tasks import (
+    UNITS,
+    recognize_speech,
+    speak_text,
+    translate_speech,
+    translate_speech_by_text,
+    translate_speech_to_text,
+    translate_text,
+)
+from speechunits.runs import Units
+from unitlm.alphabet import Content
+from unitlm.beam import beam_search
+from unitlm.checkpoint import load_model
+from unitlm.generate import Continuation, generate
+from unitlm.model import Decoder
+from unitlm.sampling import Choices, Sampling
+from unitlm.task import Slot, Task
+from unitlm.vocabulary import Vocabulary
+
+# Of ordinary speech in 50 Hz units without repeats; a piece is about a word, a byte much less than one.
+_UNITS_A_PIECE = 12
+
+
+@dataclass(frozen=True)
+class TranslateOptions:
+    """How a translation is searched for.
+
+    Attributes:
+        route: `direct` from units to units, or `chain` by way of the text of both languages.
+        beams: hypotheses of a beam search; 1 takes or draws one unit after the other.
+        length_penalty: of the beam search; 0 ranks by probability, 1 by mean log-probability a unit.
+        temperature: of drawing; 0 takes the most probable unit.
+        top_k: draw from the k most probable only; 0: all.
+        top_p: draw from the smallest set of this probability only.
+        samples: draws of which the one with the largest mean log-probability is taken.
+        longest_ratio: the most units or pieces written for each one that is read.
+        longest_extra: and so many more, for short inputs.
+
+    Raises:
+        InputError: a value is out of range, or beams are to be drawn from.
+    """
+
+    route: Literal["direct", "chain"] = "direct"
+    beams: int = 1
+    length_penalty: float = 1.0
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    samples: int = 1
+    longest_ratio: float = 2.5
+    longest_extra: int = 30
+
+    def __post_init__(self) -> None:
+        for name in ("beams", "samples"):
+            if getattr(self, name) < 1:
+                raise InputError(f"translate: {name} must be at least 1, got {getattr(self, name)}")
+        for name in ("longest_ratio", "longest_extra"):
+            if getattr(self, name) < 0:
+                raise InputError(f"translate: {name} must not be negative, got {getattr(self, name)}")
+        if self.beams > 1 and (self.temperature > 0 or self.samples > 1):
+            raise InputError("translate: a beam search draws nothing; give beams, or a temperature and samples")
+
+    def limit(self, read: int) -> int:
+        """The most units that are written for `read` units or pieces."""
+        return int(self.longest_ratio * read) + self.longest_extra
+
+    @property
+    def sampling(self) -> Sampling:
+        """How single units are chosen."""
+        return Sampling(temperature=self.temperature, top_k=self.top_k, top_p=self.top_p)
+
+
+STANDARD = TranslateOptions()
+
+
+@dataclass(frozen=True, eq=False)
+class Translation:
+    """A translated utterance.
+
+    Attributes:
+        units: of the target language, `[S]` int64, without run lengths.
+        text_heard: what the model understood; None on the direct route.
+        text_said: what it says; None on the direct route.
+        log_probability: of all that it wrote, in nats.
+        ended: whether it ended by itself everywhere, not at a limit.
+    """
+
+    units: Units
+    text_heard: str | None
+    text_said: str | None
+    log_probability: float
+    ended: bool
+
+
+@dataclass
+class _Row:
+    """A case whose slots are being filled."""
+
+    values: dict[str, Content]
+    log_probability: float = 0.0
+    ended: bool = True
+
+
+class UnitTranslator:
+    """Answers every task that the model was trained for.
+
+    Attributes:
+        card: what the model is and was trained on.
+    """
+
+    def __init__(self, model: Decoder, vocabulary: Vocabulary, card: StageCard) -> None:
+        """Put the parts of a stage together; `load` reads them."""
+        self._model, self._vocabulary, self.card = model, vocabulary, card
+        self._lines = set(cast("list[str]", card.settings["tasks"]))
+
+    @classmethod
+    def load(cls, folder: Path, device: str = "cpu") -> UnitTranslator:
+        """Read a finished stage; the weights become float32 on a CPU and keep their type elsewhere.
+
+        Raises:
+            InputError: the folder holds no finished translation model.
+            unitlm.errors.InputError: a file of it is missing or damaged.
+        """
+        card = read_stage(folder, "translate")
+        if "tasks" not in card.settings:
+            raise InputError(f"{folder}: its stage.json does not say which tasks were learned")
+        model = load_model(folder, device=device)
+        return cls(model.float() if device == "cpu" else model, Vocabulary.load(folder / VOCABULARY), card)
+
+    def translate(
+        self, units: Units, source: str, target: str, *, options: TranslateOptions = STANDARD, seed: int = 0
+    ) -> Translation:
+        """S2ST of one utterance.
+
+        Args:
+            units: of the source language, `[S]`, without repeats.
+            source: the source language.
+            target: the target language.
+            options: how.
+            seed: of drawing; the same seed gives the same units.
+
+        Raises:
+            InputError: there are no units, or the model was not trained for this.
+        """
+        return self.translate_batch([units], source, target, options=options, seed=seed)[0]
+
+    def translate_batch(
+        self,
+        batch: Sequence[Units],
+        source: str,
+        target: str,
+        *,
+        options: TranslateOptions = STANDARD,
+        seed: int = 0,
+    ) -> list[Translation]:
+        """S2ST of several utterances at once; without drawing each gets what it would get alone."""
+        chain = options.route == "chain"
+        task = translate_speech_by_text(source, target) if chain else translate_speech(source, target)
+        rows = self._fill(task, [{"src": units.tolist()} for units in batch], options, seed)
+        return [
+            Translation(
+                units=np.array(row.values["tgt"], dtype=np.int64),
+                text_heard=str(row.values["heard"]) if chain else None,
+                text_said=str(row.values["said"]) if chain else None,
+                log_probability=row.log_probability,
+                ended=row.ended,
+            )
+            for row in rows
+        ]
+
+    def recognize(self, units: Units, language: str, *, options: TranslateOptions = STANDARD, seed: int = 0) -> str:
+        """ASR: the text of units `[S]`; errors as for `translate`."""
+        task = recognize_speech(language)
+        return str(self._fill(task, [{"speech": units.tolist()}], options, seed)[0].values["text"])
+
+    def translate_text(
+        self, text: str, source: str, target: str, *, options: TranslateOptions = STANDARD, seed: int = 0
+    ) -> str:
+        """MT: text to text; errors as for `translate`."""
+        return str(self._fill(translate_text(source, target), [{"src": text}], options, seed)[0].values["tgt"])
+
+    def speak_text(self, text: str, language: str, *, options: TranslateOptions = STANDARD, seed: int = 0) -> Units:
+        """TTS, as far as units `[S]`; errors as for `translate`."""
+        row = self._fill(speak_text(language), [{"text": text}], options, seed)[0]
+        return np.array(row.values["speech"], dtype=np.int64)
+
+    def translate_to_text(
+        self, units: Units, source: str, target: str, *, options: TranslateOptions = STANDARD, seed: int = 0
+    ) -> str:
+        """ST: units `[S]` to text of the target language; errors as for `translate`."""
+        task = translate_speech_to_text(source, target)
+        return str(self._fill(task, [{"src": units.tolist()}], options, seed)[0].values["tgt"])
+
+    def _fill(
+        self, task: Task, cases: Sequence[dict[str, Content]], options: TranslateOptions, seed: int
+    ) -> list[_Row]:
+        """Fill in the open slots of a task line, one link of a chain after the other."""
+        if task.line not in self._lines:
+            raise InputError(f"the model was not trained to '{task.line}', but to: {'; '.join(sorted(self._lines))}")
+        given = task.slots[0]
+        for case in cases:
+            if not case[given.name]:
+                raise InputError(f"task '{task.line}': there is nothing to read, {given.name!r} is empty")
+        if not cases:
+            return []
+        rows = [_Row(dict(case)) for case in cases]
+        read = [len(self._vocabulary.encode(given.alphabet, case[given.name])) for case in cases]
+        # In training a prefix LM sees both ways only what comes before the first slot that it fills.
+        prefixes = [len(task.prompt(row.values, self._vocabulary).ids) for row in rows]
+        generator = torch.Generator(self._model.embedding.weight.device).manual_seed(seed)
+        for slot in task.slots:
+            if not slot.generated:
+                continue
+            prompts = [task.prompt(row.values, self._vocabulary).ids for row in rows]
+            speaks = slot.alphabet == UNITS and given.alphabet != UNITS
+            limits = [options.limit(length * _UNITS_A_PIECE if speaks else length) for length in read]
+            written = self._write(prompts, prefixes, slot, limits, options, generator)
+            for row, continuation in zip(rows, written, strict=True):
+                row.values[slot.name] = self._vocabulary.decode(slot.alphabet, continuation.ids)
+                row.log_probability += continuation.log_probability
+                row.ended &= continuation.ended
+        return rows
+
+    def _write(
+        self,
+        prompts: Sequence[Sequence[int]],
+        prefixes: Sequence[int],
+        slot: Slot,
+        limits: Sequence[int],
+        options: TranslateOptions,
+        generator: torch.Generator,
+    ) -> list[Continuation]:
+        choices = Choices.of(self._vocabulary, slot.alphabet)
+        if options.beams > 1:
+            if self._model.config.prefix_lm and [len(prompt) for prompt in prompts] != list(prefixes):
+                raise InputError("translate: beam search cannot follow the chain of a prefix LM; use one beam")
+            return [
+                beam_search(
+                    self._model,
+                    prompt,
+                    choices,
+                    beams=options.beams,
+                    limit=limit,
+                    length_penalty=options.length_penalty,
+                )[0]
+                for prompt, limit in zip(prompts, limits, strict=True)
+            ]
+        written = generate(
+            self._model,
+            prompts,
+            choices,
+            limit=max(limits),
+            prefixes=prefixes,
+            samples=options.samples,
+            sampling=options.sampling,
+            generator=generator,
+        )
+        return [_cut(continuation, limit) for continuation, limit in zip(written, limits, strict=True)]
+
+
+def _cut(continuation: Continuation, limit: int) -> Continuation:
+    """A row of a batch gets no more than it would get alone, where its own limit holds."""
+    if len(continuation.ids) <= limit:
+        return continuation
+    return Continuation(continuation.ids[:limit], continuation.log_probability, ended=False)
