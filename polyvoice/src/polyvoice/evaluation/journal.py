@@ -1,0 +1,118 @@
+"""Append-only files of rows: what was done once is never done again, whatever kills the run."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+from polyvoice.errors import InputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Self
+
+
+class JournalRow(Protocol):
+    """A row that knows its place in the manifest."""
+
+    @property
+    def position(self) -> int:
+        """From 0."""
+
+    @property
+    def id(self) -> str:
+        """The manifest's id."""
+
+    def to_json(self) -> str:
+        """The row as one line of JSON."""
+
+
+Row = TypeVar("Row", bound=JournalRow)
+
+
+class Journal(Generic[Row]):
+    """Rows as lines of a file, opened by one process at a time.
+
+    A line is handed to the operating system and to the disk as soon as it is appended.
+
+    Attributes:
+        path: the file.
+        rows: rows by their position in the manifest.
+    """
+
+    def __init__(self, path: Path, parse: Callable[[str], Row], ids: Mapping[int, str]) -> None:
+        """Open or create the file and read what an earlier run left; a line that a kill tore is cut off.
+
+        Args:
+            path: the file.
+            parse: makes a row of a line; raises ValueError where it cannot.
+            ids: the manifest's ids by position.
+
+        Raises:
+            InputError: another run has the file open, it cannot be written, or a whole line of it is no row of the
+                manifest.
+        """
+        self.path = path
+        self.rows: dict[int, Row] = {}
+        try:
+            self._file = path.open("a+b", buffering=0)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+        try:
+            self._lock()
+            self._read(parse, ids)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def append(self, row: Row) -> None:
+        """Write one row."""
+        content = f"{row.to_json()}\n".encode()
+        # Unbuffered and in append mode: a killed process tears at most the last line.
+        while content:
+            content = content[self._file.write(content) or 0 :]
+        os.fsync(self._file.fileno())
+        self.rows[row.position] = row
+
+    def clear(self) -> None:
+        """Forget all rows."""
+        self._file.truncate(0)
+        self.rows.clear()
+
+    def _read(self, parse: Callable[[str], Row], ids: Mapping[int, str]) -> None:
+        self._file.seek(0)
+        content = self._file.readall() or b""
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            self._file.truncate(whole)
+        for number, line in enumerate(content[:whole].decode(errors="replace").split("\n")[:-1], start=1):
+            try:
+                row = parse(line)
+            except ValueError:
+                raise InputError(f"{self.path}, line {number}: not a row of an evaluation") from None
+            if ids.get(row.position) != row.id:
+                raise InputError(
+                    f"{self.path}, line {number}: row {row.id} is not at place {row.position} of the table"
+                )
+            self.rows[row.position] = row
+
+    def _lock(self) -> None:
+        if sys.platform == "win32":
+            return
+        import fcntl
+
+        try:
+            fcntl.flock(self._file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError(f"{self.path}: another run is writing to it") from None

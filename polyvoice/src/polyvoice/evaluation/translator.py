@@ -1,0 +1,90 @@
+"""What an evaluation asks of a system, and the system that answers from a folder of recordings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from polyvoice.errors import InputError
+from speechunits.audio import Waveform
+from speechunits.runs import Runs
+
+_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Translated:
+    """What a system said.
+
+    Attributes:
+        waveform: the speech; None when the system said nothing.
+        runs: the units it said, `[S]` with their lengths in frames; None for a system without units.
+        text: what it meant to say, where the system knows.
+        seconds: compute seconds of each stage, by the stage's name; empty when not measured.
+        first_audio_s: seconds from the end of the input to the first sound; None when not measured.
+    """
+
+    waveform: Waveform | None
+    runs: Runs | None = None
+    text: str | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    first_audio_s: float | None = None
+
+
+class Translator(Protocol):
+    """A speech-to-speech translation system."""
+
+    @property
+    def identity(self) -> str:
+        """Names the system and its weights: a run is only continued with the same one."""
+
+    def translate(self, waveform: Waveform, source_lang: str, target_lang: str, *, seed: int) -> Translated:
+        """Translate one utterance; the same seed gives the same speech.
+
+        Raises:
+            InputError: the system does not know the languages.
+        """
+
+
+class Recordings:
+    """Speech that some system has made already: a folder of files ID.wav (or .flac, .ogg, .mp3)."""
+
+    def __init__(self, folder: Path) -> None:
+        """Look into the folder.
+
+        Raises:
+            InputError: there is no such folder.
+        """
+        if not folder.is_dir():
+            raise InputError(f"{folder}: not a folder of recordings")
+        self._folder = folder
+        self.identity = f"recordings:{folder.resolve()}"
+
+    def find(self, key: str) -> Path | None:
+        """The recording of a row; None where there is no file, or the file holds no sample: nothing was said.
+
+        Raises:
+            InputError: the file is not audio.
+        """
+        paths = (self._folder / f"{file_stem(key)}{suffix}" for suffix in _SUFFIXES)
+        path = next((path for path in paths if path.is_file()), None)
+        # A system that says nothing often leaves an empty file; to the scores it is an empty output.
+        return path if path is not None and path.stat().st_size and _has_samples(path) else None
+
+
+def file_stem(key: str) -> str:
+    """A row's id as the name of a file: what file systems do not take is written as %XX."""
+    name = re.sub(r'[\x00-\x1f<>:"/\\|?*%]', lambda found: f"%{ord(found[0]):02X}", key)
+    return f"%2E{name[1:]}" if name.startswith(".") else name
+
+
+def _has_samples(path: Path) -> bool:
+    import soundfile
+
+    try:
+        return bool(soundfile.info(path).frames)
+    except soundfile.LibsndfileError as error:
+        raise InputError(f"{path}: cannot be read as audio: {error.error_string}") from error
