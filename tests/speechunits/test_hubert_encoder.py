@@ -74,7 +74,7 @@ def test_resamples(tiny, make_waveform) -> None:
 
 
 def test_long_audio_is_cut_as_fairseq_cuts_it(tiny, make_waveform, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("speechunits.encoders.hubert._LONGEST_PIECE", 8_000)
+    monkeypatch.setattr("speechunits.encoders.batched.LONGEST_PIECE_S", 0.5)
     waveform = make_waveform(1.01)  # 8000 + 8000 + 160 samples: the last piece is below one frame
     [features] = load_fairseq_hubert(tiny.path, 2).encode([waveform])
     pieces = [Waveform(waveform.samples[start : start + 8_000], 16_000) for start in (0, 8_000)]

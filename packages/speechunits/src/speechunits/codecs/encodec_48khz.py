@@ -2,8 +2,8 @@
 
 This model is not causal and normalises over time, so it hears chunks of one second that begin every 0.99 s, each
 brought to the same loudness. Decoding needs the loudness of each chunk back. The codec protocol knows only codes, and a
-language model writes only codes, so loudness is one: before the 150 frames of a chunk stands one more frame, whose code,
-the same on every level, is the loudness in steps of 0.1 dB (at most 0.6 % off in amplitude; from -96 dB to 6.2 dB
+language model writes only codes, so loudness is one: before the 150 frames of a chunk stands one more frame, whose
+code, the same on every level, is the loudness in steps of 0.1 dB (at most 0.6 % off in amplitude; from -96 dB to 6.2 dB
 relative to full scale, code 0 is silence). So chunks are read off by counting, the first levels are still enough, and
 any codes can be decoded; the price is that 151 frames stand for 0.99 s and that every 151st is of another kind.
 

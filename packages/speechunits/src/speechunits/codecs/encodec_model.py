@@ -40,7 +40,7 @@ def load_encodec_model(kind: Kind, weights: Path | None, bandwidth_kbps: float, 
     with warnings.catch_warnings():
         # torch deprecates the weight norm whose parameter names the published weights have.
         warnings.simplefilter("ignore", FutureWarning)
-        model = build(pretrained=False)
+        model: EncodecModel = build(pretrained=False)
     if bandwidth_kbps not in model.target_bandwidths:
         choices = ", ".join(f"{bandwidth:g}" for bandwidth in model.target_bandwidths)
         raise InputError(f"EnCodec {kind} has no bandwidth of {bandwidth_kbps:g} kbps; it has {choices}")

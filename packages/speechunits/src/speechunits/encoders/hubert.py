@@ -1,8 +1,6 @@
 """HuBERT (arXiv 2106.07447) from fairseq checkpoints: the features of one transformer layer.
 
-fairseq's own model does the work. Two things are arranged differently from its `extract_features`: the convolutions run
-on each waveform by itself, because HuBERT-base normalises over time (group norm) and would count padding as sound, and
-only the transformer runs on a padded batch, under a mask of whole frames. So a batch gives what single calls give.
+fairseq's own model does the work; only its batches are arranged differently from its `extract_features`: see `batched`.
 """
 
 import dataclasses
@@ -14,22 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
-from speechunits.audio import Waveform, resample
-from speechunits.batching import batches_by_length
+from speechunits.encoders.batched import BatchedEncoder
 from speechunits.encoders.fairseq_checkpoint import ConvLayer, HubertCheckpoint, read_hubert_checkpoint
 from speechunits.errors import InputError
-from speechunits.kmeans import Features
 
 if TYPE_CHECKING:
     from fairseq.models.hubert import HubertModel
-
-# 100 s: where fairseq's dump_hubert_feature.py cuts long audio, so long files get the published labels too.
-_LONGEST_PIECE = 1_600_000
 
 
 def load_fairseq_hubert(path: Path, layer: int, *, device: str = "cpu", batch_frames: int = 6_000) -> "HubertEncoder":
@@ -56,75 +47,34 @@ def load_fairseq_hubert(path: Path, layer: int, *, device: str = "cpu", batch_fr
     return HubertEncoder(model, checkpoint, layer, batch_frames)
 
 
-class HubertEncoder:
+class HubertEncoder(BatchedEncoder):
     """A `SpeechEncoder`; made by `load_fairseq_hubert`."""
 
     def __init__(self, model: "HubertModel", checkpoint: HubertCheckpoint, layer: int, batch_frames: int) -> None:
+        super().__init__(batch_frames)
         self._model = model
         self._layer = layer
         self._normalize = checkpoint.normalize
-        self._batch_frames = batch_frames
-        self.sample_rate_hz: int = checkpoint.sample_rate_hz
-        self.frame_rate_hz: float = checkpoint.sample_rate_hz / hop(checkpoint.conv_layers)
-        self.shortest_samples: int = receptive_field(checkpoint.conv_layers)
-        self.dimension: int = int(model.encoder.embedding_dim)
-        self.identity: str = f"fairseq-hubert sha256:{checkpoint.sha256[:16]} layer {layer}"
+        self.sample_rate_hz = checkpoint.sample_rate_hz
+        self.frame_rate_hz = checkpoint.sample_rate_hz / hop(checkpoint.conv_layers)
+        self.shortest_samples = receptive_field(checkpoint.conv_layers)
+        self.dimension = int(model.encoder.embedding_dim)
+        self.identity = f"fairseq-hubert sha256:{checkpoint.sha256[:16]} layer {layer}"
 
-    def encode(self, waveforms: Sequence[Waveform]) -> list[Features]:
-        """Return `[T, D]` float32 per waveform, in the order given.
-
-        Waveforms of other rates are resampled. Audio over 100 s is cut there, as fairseq's scripts cut it.
-
-        Raises:
-            InputError: a waveform is shorter than one frame (25 ms for published models).
-        """
-        pieces: list[tuple[int, Tensor]] = []  # (index of the waveform, samples [T])
-        for index, waveform in enumerate(waveforms):
-            pieces.extend((index, piece) for piece in self._cut(waveform))
-        features: list[Tensor] = [torch.empty(0)] * len(pieces)
-        for batch in batches_by_length([piece.numel() for _, piece in pieces], self._samples_per_batch()):
-            encoded = self._encode_batch([pieces[position][1] for position in batch])
-            for position, values in zip(batch, encoded, strict=True):
-                features[position] = values
-        joined: list[list[Tensor]] = [[] for _ in waveforms]
-        for (index, _), values in zip(pieces, features, strict=True):
-            joined[index].append(values)
-        return [torch.cat(parts).numpy() for parts in joined]
-
-    def _samples_per_batch(self) -> int:
-        return int(self._batch_frames * self.sample_rate_hz / self.frame_rate_hz)
-
-    def _cut(self, waveform: Waveform) -> Iterator[Tensor]:
-        """Yield the pieces that are encoded by themselves; a last piece below one frame has no feature."""
-        samples = torch.tensor(resample(waveform, self.sample_rate_hz).samples)
-        if samples.numel() < self.shortest_samples:
-            raise InputError(
-                f"a waveform of {waveform.duration_s:.4f} s is shorter than one frame"
-                f" ({self.shortest_samples / self.sample_rate_hz:.4f} s)"
-            )
-        if self._normalize:
-            samples = F.layer_norm(samples, samples.shape)
-        for piece in torch.split(samples, _LONGEST_PIECE):
-            if piece.numel() >= self.shortest_samples:
-                yield piece
-
-    @torch.inference_mode()
-    def _encode_batch(self, pieces: list[Tensor]) -> list[Tensor]:
-        """Encode pieces `[T]`, about equally long, into features `[frames, D]` on the CPU."""
-        device = next(self._model.parameters()).device
-        frames = [self._convolve(piece.to(device)) for piece in pieces]  # each [frames, D]
-        lengths = torch.tensor([len(piece) for piece in frames], device=device)
-        padded = pad_sequence(frames, batch_first=True)  # [B, frames, D]
-        padding = torch.arange(padded.shape[1], device=device) >= lengths[:, None]  # [B, frames]
-        encoded, _ = self._model.encoder(padded, padding_mask=padding, layer=self._layer - 1)
-        return [row[: len(piece)].float().cpu() for row, piece in zip(encoded, frames, strict=True)]
+    def _normalise(self, samples: Tensor) -> Tensor:
+        return F.layer_norm(samples, samples.shape) if self._normalize else samples
 
     def _convolve(self, samples: Tensor) -> Tensor:
-        features: Tensor = self._model.feature_extractor(samples[None]).transpose(1, 2)  # [1, frames, conv width]
-        features = self._model.layer_norm(features)
+        device = next(self._model.parameters()).device
+        features: Tensor = self._model.feature_extractor(samples[None].to(device))  # [1, conv width, frames]
+        features = self._model.layer_norm(features.transpose(1, 2))
         if self._model.post_extract_proj is not None:
             features = self._model.post_extract_proj(features)
         return features[0]  # [frames, D]
+
+    def _transform(self, frames: Tensor, padding: Tensor) -> Tensor:
+        encoded: Tensor = self._model.encoder(frames, padding_mask=padding, layer=self._layer - 1)[0]
+        return encoded
 
 
 def receptive_field(conv_layers: Sequence[ConvLayer]) -> int:
