@@ -1,5 +1,6 @@
 """Audio: any rate, any number of channels, and inputs that are wrong."""
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,76 @@ def test_wrong_files_are_named_in_one_line(tmp_path: Path) -> None:
         assert "\n" not in message
     with pytest.raises(InputError, match="Is a directory"):
         read_audio(tmp_path)
+
+
+def test_many_channels_of_eight_bits(tmp_path: Path) -> None:
+    channels = np.stack([tone(200.0 + 100.0 * channel, 8_000) for channel in range(7)], axis=1)
+    soundfile.write(tmp_path / "seven.wav", channels, 8_000, subtype="PCM_U8")
+    waveform = read_audio(tmp_path / "seven.wav")
+    assert np.abs(waveform.samples - channels.mean(axis=1)).max() < 1 / 128
+
+
+@pytest.mark.parametrize("rate_hz", [None, 16_000, 48_000])
+def test_blocks_leave_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rate_hz: int | None) -> None:
+    samples = np.random.default_rng(0).normal(0, 0.1, (22_050, 2)).astype(np.float32)
+    soundfile.write(tmp_path / "noise.wav", samples, 22_050, subtype="FLOAT")
+    whole = read_audio(tmp_path / "noise.wav", rate_hz)
+    monkeypatch.setattr("speechunits.audio._BLOCK_SAMPLES", 1_001)
+    np.testing.assert_array_equal(read_audio(tmp_path / "noise.wav", rate_hz).samples, whole.samples)
+    mixed = Waveform(samples.mean(axis=1), 22_050)
+    np.testing.assert_array_equal(whole.samples, resample(mixed, rate_hz or 22_050).samples)
+    broken = samples.copy()
+    broken[15_000, 1] = np.nan
+    soundfile.write(tmp_path / "broken.wav", broken, 22_050, subtype="FLOAT")
+    with pytest.raises(InputError, match=r"broken\.wav: sample 15000 \(0\.680 s\) is nan"):
+        read_audio(tmp_path / "broken.wav", rate_hz)
+
+
+def test_two_hours_need_little_more_memory_than_the_result(tmp_path: Path) -> None:
+    """Seven channels at 2 kHz are 403 MB as float32; half of one channel is 29 MB."""
+    block = np.tile(tone(50.0, 2_000, 60.0)[:, None], (1, 7))
+    with soundfile.SoundFile(tmp_path / "long.wav", "w", 2_000, 7, "PCM_U8") as sound:
+        for _ in range(120):
+            sound.write(block)
+    tracemalloc.start()
+    waveform = read_audio(tmp_path / "long.wav", 1_000)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert waveform.duration_s == 7_200
+    assert peak < 60e6
+
+
+def content_of(kind: str, tmp_path: Path) -> bytes:
+    soundfile.write(tmp_path / f"whole.{kind}", tone(300.0, 16_000), 16_000)
+    return (tmp_path / f"whole.{kind}").read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["wav", "flac", "ogg", "mp3", "aiff"])
+@pytest.mark.parametrize("kept", [0, 4, 12, 20, 43])
+def test_cut_headers_are_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str], kind: str, kept: int) -> None:
+    (tmp_path / "cut").write_bytes(content_of(kind, tmp_path)[:kept])
+    with pytest.raises(InputError, match="cut: ") as caught:
+        read_audio(tmp_path / "cut")
+    assert "\n" not in str(caught.value)
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_recording_that_breaks_off_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
+    content = content_of("wav", tmp_path)
+    (tmp_path / "half.wav").write_bytes(content[: 44 + 8_000])
+    np.testing.assert_array_equal(
+        read_audio(tmp_path / "half.wav").samples, read_audio(tmp_path / "whole.wav").samples[:4_000]
+    )
+    # What writes to a pipe cannot know the length and says that it is all there can be.
+    endless = bytearray(content)
+    endless[40:44] = b"\xff" * 4
+    (tmp_path / "endless.wav").write_bytes(endless)
+    assert read_audio(tmp_path / "endless.wav").samples.size == 8_000
+
+
+def test_names_mean_nothing(tmp_path: Path) -> None:
+    (tmp_path / "sound.raw").write_bytes(content_of("flac", tmp_path))
+    assert read_audio(tmp_path / "sound.raw").samples.size == 8_000
 
 
 def test_one_sample_cannot_be_resampled_away() -> None:
