@@ -20,7 +20,7 @@ class Course:
         sequence_length: steps of a row; examples that are longer are left out.
         learning_rate: peak learning rate; the preset's when not given.
         optimizer: adamw, or muon for the blocks' matrices.
-        warmup_steps: steps until the peak.
+        warmup_steps: steps until the peak; a fiftieth of all when not given.
         decay_steps: steps of the fall at the end; a quarter of all when not given.
         average_decay: decay of the averaged weights, which are what is used in the end; 0 keeps none.
         precision: bf16 computes under autocast, with weights in float32.
@@ -39,7 +39,7 @@ class Course:
     sequence_length: int = 768
     learning_rate: float | None = None
     optimizer: Literal["adamw", "muon"] = "adamw"
-    warmup_steps: int = 300
+    warmup_steps: int | None = None
     decay_steps: int | None = None
     average_decay: float = 0.998
     precision: Literal["fp32", "bf16"] = "bf16"
@@ -71,7 +71,7 @@ class Course:
             learning_rate=preset_rate if self.learning_rate is None else self.learning_rate,
             optimizer=self.optimizer,
             schedule="wsd",
-            warmup_steps=self.warmup_steps,
+            warmup_steps=self.steps // 50 if self.warmup_steps is None else self.warmup_steps,
             decay_steps=self.steps // 4 if self.decay_steps is None else self.decay_steps,
             final_factor=0.05,
             average_decay=self.average_decay,

@@ -1,0 +1,302 @@
+"""The translation model: what it is shown, that it learns every task at once, and how it answers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from polyvoice.cli.main import run
+from polyvoice.errors import InputError
+from polyvoice.spoken import Side, SpokenPair, load_pairs, reverse
+from polyvoice.stages.stage_folder import read_stage
+from polyvoice.stages.translate.data import (
+    build_vocabulary,
+    disturb_units,
+    find_directions,
+    make_examples,
+    orient_pairs,
+    without_chance,
+)
+from polyvoice.stages.translate.decoding import TranslateOptions, UnitTranslator
+from polyvoice.stages.translate.settings import CorpusSettings
+from polyvoice.tasks import Direction, translate_speech_by_text
+from speechunits.runs import deduplicate
+from unitlm.checkpoint import load_model
+from unitlm.vocabulary import Vocabulary
+
+TINY = ["--preset", "tiny", "--pieces", "300", "--passes", "2", "--noise-share", "0", "--precision", "fp32"]
+TINY += ["--asr-share", "1", "--mt-share", "1", "--tts-share", "1", "--st-share", "1", "--average-decay", "0.9"]
+TINY += ["--batch-rows", "8", "--sequence-length", "128", "--evaluate-every", "0"]
+TINY += ["--checkpoint-every", "0", "--learning-rate", "5e-3", "--optimizer", "muon", "--device", "cpu"]
+
+
+def train(corpus: tuple[Path, Path], out: Path, *options: str) -> Path:
+    assert run(["train", "translate", *map(str, corpus), str(out), *TINY, *options]) == 0
+    return out / "model"
+
+
+@pytest.fixture(scope="module")
+def folder(toy_corpus: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that knows twenty pairs by heart, in both directions."""
+    return train(toy_corpus, tmp_path_factory.mktemp("translate") / "run", "--steps", "150")
+
+
+@pytest.fixture(scope="module")
+def translator(folder: Path) -> UnitTranslator:
+    return UnitTranslator.load(folder)
+
+
+@pytest.fixture(scope="module")
+def pairs(toy_corpus: tuple[Path, Path]) -> list[SpokenPair]:
+    """All training pairs, in both directions."""
+    return [each for pair in load_pairs(*toy_corpus, "train") for each in (pair, reverse(pair))]
+
+
+def units_of(side: Side) -> np.ndarray:
+    assert side.runs is not None
+    return side.runs.units
+
+
+def test_one_checkpoint_knows_every_task_in_every_direction(
+    translator: UnitTranslator, pairs: list[SpokenPair]
+) -> None:
+    assert set(map(str, translator.card.directions)) == {"zh-en", "en-zh", "en-es", "es-en"}
+    for pair in pairs[::3]:
+        source, target = pair.source, pair.target
+        heard, said = units_of(source), units_of(target)
+        assert translator.recognize(heard, source.language) == source.text
+        assert translator.translate_text(source.text or "", source.language, target.language) == target.text
+        assert translator.speak_text(target.text or "", target.language).tolist() == said.tolist()
+        assert translator.translate_to_text(heard, source.language, target.language) == target.text
+
+
+@pytest.mark.parametrize("route", ["direct", "chain"])
+def test_speech_is_translated_on_both_routes_alone_and_in_a_batch(
+    translator: UnitTranslator, pairs: list[SpokenPair], route: str
+) -> None:
+    options = TranslateOptions(route=route)  # type: ignore[arg-type]
+    for way in translator.card.directions:
+        chosen = [pair for pair in pairs if (pair.source.language, pair.target.language) == (way.source, way.target)]
+        assert len(chosen) == 10
+        batch = [units_of(pair.source) for pair in chosen]
+        answers = translator.translate_batch(batch, way.source, way.target, options=options)
+        for pair, answer in zip(chosen, answers, strict=True):
+            assert answer.units.tolist() == units_of(pair.target).tolist()
+            assert answer.ended
+            texts = (pair.source.text, pair.target.text) if route == "chain" else (None, None)
+            assert (answer.text_heard, answer.text_said) == texts
+        alone = translator.translate(batch[0], way.source, way.target, options=options)
+        assert alone.units.tolist() == answers[0].units.tolist()
+        assert alone.log_probability == pytest.approx(answers[0].log_probability, abs=1e-4)
+
+
+def test_beams_and_draws(translator: UnitTranslator, pairs: list[SpokenPair]) -> None:
+    pair = pairs[0]
+    units, way = units_of(pair.source), (pair.source.language, pair.target.language)
+    beams = translator.translate(units, *way, options=TranslateOptions(beams=3, route="chain"))
+    assert beams.units.tolist() == units_of(pair.target).tolist()
+    hot = TranslateOptions(temperature=3.0)
+    draws = [translator.translate(units, *way, options=hot, seed=seed).units.tolist() for seed in (1, 1, 2)]
+    assert draws[0] == draws[1] != draws[2]
+    best = translator.translate(units, *way, options=TranslateOptions(temperature=0.7, samples=4), seed=1)
+    assert best.units.tolist() == units_of(pair.target).tolist()
+
+
+def test_output_is_limited_by_the_length_of_the_source(translator: UnitTranslator, pairs: list[SpokenPair]) -> None:
+    pair = pairs[0]
+    way = (pair.source.language, pair.target.language)
+    short = TranslateOptions(longest_ratio=0.5, longest_extra=1)
+    cut = translator.translate(units_of(pair.source), *way, options=short)
+    assert cut.units.tolist() == units_of(pair.target)[: len(units_of(pair.source)) // 2 + 1].tolist()
+    assert not cut.ended
+    longer = next(other for other in pairs[::2] if len(units_of(other.source)) > len(units_of(pair.source)))
+    if (longer.source.language, longer.target.language) == way:
+        batch = translator.translate_batch([units_of(pair.source), units_of(longer.source)], *way, options=short)
+        assert batch[0].units.tolist() == cut.units.tolist()
+
+
+def test_what_was_not_learned_is_refused(translator: UnitTranslator) -> None:
+    units = np.array([1, 2], dtype=np.int64)
+    with pytest.raises(InputError, match=r"not trained to 'translate zh \{src:units\} to es"):
+        translator.translate(units, "zh", "es")
+    with pytest.raises(InputError, match="nothing to read"):
+        translator.translate(units[:0], "zh", "en")
+    for wrong in ({"beams": 0}, {"beams": 2, "temperature": 1.0}, {"longest_ratio": -1.0}):
+        with pytest.raises(InputError):
+            TranslateOptions(**wrong)  # type: ignore[arg-type]
+
+
+def test_the_stage_says_what_it_is(folder: Path) -> None:
+    card = read_stage(folder, "translate")
+    assert (card.units.encoder, card.units.clusters, card.codes) == ("toy encoder", 72, None)
+    assert (card.trained_on.pairs, card.trained_on.step) == (20, 150)
+    assert card.trained_on.held_out_loss is not None
+    assert card.parameters == sum(parameter.numel() for parameter in load_model(folder).parameters())
+    with pytest.raises(InputError, match="expected 'duration'"):
+        read_stage(folder, "duration")
+    with pytest.raises(InputError, match="not a finished stage"):
+        read_stage(folder.parent)
+
+
+def test_a_run_is_not_continued_with_other_settings(
+    folder: Path, toy_corpus: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    command = ["train", "translate", *map(str, toy_corpus), str(folder.parent), *TINY]
+    for change, words in (
+        (["--steps", "150", "--mt-share", "0.5"], ("prepared.json", "mt_share = 1.0, not 0.5")),
+        (["--steps", "90"], ("run.json", "train.steps")),
+    ):
+        assert run([*command, *change]) == 2
+        output, errors = capsys.readouterr()
+        assert output == ""
+        assert len(errors.strip().splitlines()) == 1
+        assert all(word in errors for word in words), errors
+
+
+def test_bad_input_is_one_line(
+    toy_corpus: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest, extracted = toy_corpus
+    other = tmp_path / "other.tsv"
+    other.write_text(manifest.read_text().replace("0-en.wav", "absent.wav"))
+    cases: list[tuple[tuple[Path, Path], list[str], str]] = [
+        ((manifest, tmp_path), [], "nothing extracted"),
+        ((tmp_path / "absent.tsv", extracted), [], "absent.tsv"),
+        ((other, extracted), [], "audio files of"),
+        ((manifest, extracted), ["--directions", "zh-es"], "no pair is of direction zh-es"),
+        ((manifest, extracted), ["--directions", "zhes"], "'zhes' is not written like"),
+        ((manifest, extracted), ["--warmup-steps", "30"], "warmup_steps + decay_steps"),
+    ]
+    for number, (corpus, options, words) in enumerate(cases):
+        out = tmp_path / f"run{number}"
+        assert run(["train", "translate", *map(str, corpus), str(out), *TINY, "--steps", "20", *options]) == 2
+        output, errors = capsys.readouterr()
+        assert output == ""
+        assert len(errors.splitlines()) == 1
+        assert words in errors
+
+
+def test_an_unwritten_language_is_translated_without_text(toy_corpus: tuple[Path, Path], tmp_path: Path) -> None:
+    folder = train(toy_corpus, tmp_path / "run", "--steps", "12", "--text", "none", "--directions", "zh-en")
+    assert list(Vocabulary.load(folder / "vocabulary.json").alphabets) == ["units"]
+    assert read_stage(folder).settings["tasks"] == ["translate zh {src:units} to en {tgt:units!}"]
+    translator = UnitTranslator.load(folder)
+    assert translator.translate(np.array([3, 4, 5]), "zh", "en").units.dtype == np.int64
+    with pytest.raises(InputError, match="not trained"):
+        translator.translate(np.array([3, 4, 5]), "zh", "en", options=TranslateOptions(route="chain"))
+
+
+def test_a_prefix_lm_is_decoded_as_it_was_trained(toy_corpus: tuple[Path, Path], tmp_path: Path) -> None:
+    folder = train(toy_corpus, tmp_path / "run", "--steps", "12", "--prefix-lm")
+    model, vocabulary = load_model(folder), Vocabulary.load(folder / "vocabulary.json")
+    assert model.config.prefix_lm
+    units = np.array([3, 4, 5, 9, 10, 11])
+    answer = UnitTranslator.load(folder).translate(units, "zh", "en", options=TranslateOptions(route="chain"))
+    # The chain in one pass, as in training: only what comes before the first text is seen both ways.
+    values = {"src": units.tolist(), "heard": answer.text_heard, "said": answer.text_said, "tgt": answer.units.tolist()}
+    compiled = translate_speech_by_text("zh", "en").compile(values, vocabulary)  # type: ignore[arg-type]
+    ids = torch.tensor([compiled.ids])
+    given = compiled.loss_mask.index(True)
+    with torch.inference_mode():
+        logits = model(ids, prompt=(torch.arange(ids.shape[1]) < given).unsqueeze(0))[0]
+        causal = model(ids, prompt=torch.zeros_like(ids, dtype=torch.bool))[0]
+    assert not torch.allclose(logits[:given], causal[:given], atol=1e-3)
+    total = 0.0
+    for span in compiled.spans:
+        if span.slot.generated:
+            first, stop = vocabulary.span(span.slot.alphabet)
+            allowed = [*range(first, stop), vocabulary.end]
+            for position in range(span.start, span.stop + answer.ended):
+                scores = torch.log_softmax(logits[position - 1, allowed], dim=-1)
+                total += float(scores[allowed.index(compiled.ids[position])])
+    assert answer.log_probability == pytest.approx(total, abs=1e-3)
+    translator, beams = UnitTranslator.load(folder), TranslateOptions(route="chain", beams=2)
+    with pytest.raises(InputError, match="beam search cannot follow the chain of a prefix LM"):
+        translator.translate(units, "zh", "en", options=beams)
+
+
+def test_draws_depend_on_seed_pass_and_row_alone(pairs: list[SpokenPair]) -> None:
+    settings = CorpusSettings(text="bytes", asr_share=0.5, noise_share=0.5)
+    vocabulary = build_vocabulary(pairs, find_directions(pairs, []), 72, settings)
+
+    def lines(number: int, row: int, some: CorpusSettings = settings) -> list[tuple[int, ...]]:
+        return [tuple(each.ids.tolist()) for each in make_examples(pairs[row], vocabulary, some, number, row)]
+
+    assert lines(1, 3) == lines(1, 3)
+    passes = [lines(number, 3) for number in range(20)]
+    assert len(set(map(str, passes))) > 5
+    shown = np.mean([[len(lines(number, row)) for number in range(20)] for row in range(10)])
+    assert shown == pytest.approx(1 + 4 * 0.5 + 1, abs=0.5)
+    assert all(len(lines(0, row, without_chance(settings))) == 6 for row in range(10))
+
+
+def test_pairs_show_what_they_have(pairs: list[SpokenPair]) -> None:
+    settings = without_chance(CorpusSettings(text="bytes"))
+    whole = pairs[0]
+    way = Direction(whole.source.language, whole.target.language)
+    vocabulary = build_vocabulary([whole], [way], 72, settings)
+
+    def silent(side: Side) -> Side:
+        return Side(side.language, side.text, None, None)
+
+    def unwritten(side: Side) -> Side:
+        return Side(side.language, None, side.runs, side.codes)
+
+    def first_words(source: Side, target: Side) -> list[str]:
+        pair = SpokenPair("x", source, target, None)
+        return [example.key.split(" ", 1)[1] for example in make_examples(pair, vocabulary, settings, 0, 0)]
+
+    source, target = way.source, way.target
+    assert len(first_words(whole.source, whole.target)) == 6
+    texts_only = first_words(silent(whole.source), silent(whole.target))
+    assert texts_only == [f"translate {{src:{source}.text}} to {{tgt:{target}.text!}}"]
+    speech_only = first_words(unwritten(whole.source), unwritten(whole.target))
+    assert speech_only == [f"translate {source} {{src:units}} to {target} {{tgt:units!}}"]
+    assert len(first_words(unwritten(whole.source), whole.target)) == 3  # S2ST, TTS, ST
+
+
+def test_directions_are_the_manifests_and_their_opposites(pairs: list[SpokenPair]) -> None:
+    forth = [pair for pair in pairs if pair.source.language == "zh"]
+    assert list(map(str, find_directions(forth, []))) == ["zh-en", "en-zh"]
+    assert list(map(str, find_directions(forth, ["en-zh"]))) == ["en-zh"]
+    oriented = orient_pairs(forth, find_directions(forth, ["en-zh"]))
+    assert [pair.source.language for pair in oriented] == ["en"] * len(forth)
+    assert [pair.id for pair in oriented] == [pair.id for pair in forth]
+
+
+@given(units=st.lists(st.integers(0, 19), min_size=1, max_size=60), rate=st.floats(0, 1), seed=st.integers(0, 9))
+def test_disturbed_units_have_no_repeats_and_are_never_none(units: list[int], rate: float, seed: int) -> None:
+    clean = deduplicate(units).units
+    disturbed = disturb_units(clean, 20, rate, np.random.default_rng(seed))
+    assert 1 <= disturbed.size <= clean.size
+    assert (np.diff(disturbed) != 0).all()
+    assert set(disturbed.tolist()) <= set(range(20))
+    assert disturb_units(clean, 20, 0.0, np.random.default_rng(seed)).tolist() == clean.tolist()
+
+
+def test_noise_disturbs_the_share_that_was_asked_for() -> None:
+    clean = np.arange(10_000, dtype=np.int64) % 997
+    disturbed = disturb_units(clean, 1_000_000, 0.2, np.random.default_rng(0))
+    assert 0.08 < 1 - disturbed.size / clean.size < 0.12
+    assert 0.09 < np.mean(disturbed >= 997) < 0.13
+
+
+def test_the_manifest_and_what_was_extracted_become_pairs(toy_corpus: tuple[Path, Path]) -> None:
+    manifest, extracted = toy_corpus
+    train_pairs, dev = load_pairs(manifest, extracted, "train"), load_pairs(manifest, extracted, "dev")
+    assert (len(train_pairs), len(dev), load_pairs(manifest, extracted, "test")) == (20, 4, [])
+    first = train_pairs[0]
+    assert (first.id, first.source.language, first.target.language, first.speaker) == ("pair0", "en", "es", "s1")
+    assert first.source.runs is not None
+    assert first.source.codes is not None
+    assert first.source.codes.shape == (2, first.source.runs.lengths.sum())
+    assert load_pairs(manifest, extracted, "dev", with_codes=False)[0].source.codes is None
+    assert reverse(reverse(first)) == first or reverse(reverse(first)).source is first.source
+    assert json.dumps(units_of(first.source).tolist()) == json.dumps(deduplicate(units_of(first.source)).units.tolist())
