@@ -1,0 +1,1 @@
+"""The duration model: how long each unit of the translation lasts."""
