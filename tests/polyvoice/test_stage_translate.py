@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polyvoice.cli.main import run
+from polyvoice.corpus.manifest import read_manifest
 from polyvoice.errors import InputError
 from polyvoice.spoken import Side, SpokenPair, load_pairs, reverse
 from polyvoice.stages.stage_folder import read_stage
@@ -222,9 +223,9 @@ def test_a_prefix_lm_is_decoded_as_it_was_trained(toy_corpus: tuple[Path, Path],
         translator.translate(units, "zh", "en", options=beams)
 
 
-def test_draws_depend_on_seed_pass_and_row_alone(pairs: list[SpokenPair]) -> None:
+def test_draws_depend_on_seed_pass_and_row_alone(toy_corpus: tuple[Path, Path], pairs: list[SpokenPair]) -> None:
     settings = CorpusSettings(text="bytes", asr_share=0.5, noise_share=0.5)
-    vocabulary = build_vocabulary(pairs, find_directions(pairs, []), 72, settings)
+    vocabulary = build_vocabulary(read_manifest(toy_corpus[0]), find_directions(pairs, []), 72, settings)
 
     def lines(number: int, row: int, some: CorpusSettings = settings) -> list[tuple[int, ...]]:
         return [tuple(each.ids.tolist()) for each in make_examples(pairs[row], vocabulary, some, number, row)]
@@ -237,11 +238,11 @@ def test_draws_depend_on_seed_pass_and_row_alone(pairs: list[SpokenPair]) -> Non
     assert all(len(lines(0, row, without_chance(settings))) == 6 for row in range(10))
 
 
-def test_pairs_show_what_they_have(pairs: list[SpokenPair]) -> None:
+def test_pairs_show_what_they_have(toy_corpus: tuple[Path, Path], pairs: list[SpokenPair]) -> None:
     settings = without_chance(CorpusSettings(text="bytes"))
     whole = pairs[0]
     way = Direction(whole.source.language, whole.target.language)
-    vocabulary = build_vocabulary([whole], [way], 72, settings)
+    vocabulary = build_vocabulary(read_manifest(toy_corpus[0]), [way], 72, settings)
 
     def silent(side: Side) -> Side:
         return Side(side.language, side.text, None, None)

@@ -6,6 +6,8 @@ again.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -13,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from polyvoice.corpus.manifest import PairRow
 from polyvoice.errors import InputError
 from polyvoice.spoken import Side, SpokenPair, reverse
 from polyvoice.stages.translate.settings import CorpusSettings
@@ -132,14 +135,14 @@ def orient_pairs(pairs: Iterable[SpokenPair], directions: Sequence[Direction]) -
 
 
 def build_vocabulary(
-    pairs: Iterable[SpokenPair], directions: Sequence[Direction], clusters: int, settings: CorpusSettings
+    rows: Iterable[PairRow], directions: Sequence[Direction], clusters: int, settings: CorpusSettings
 ) -> Vocabulary:
-    """Units, and an alphabet for the text of each language that has some."""
+    """Units, and an alphabet for the text of each language that has some in the split train."""
     texts: dict[str, list[str]] = {language: [] for language in languages_of(directions)}
-    for pair in pairs:
-        for side in (pair.source, pair.target):
-            if side.text is not None and side.language in texts:
-                texts[side.language].append(side.text)
+    for row in rows:
+        for language, text in ((row.source_lang, row.source_text), (row.target_lang, row.target_text)):
+            if row.split == "train" and text is not None and language in texts:
+                texts[language].append(text)
     alphabets: list[Alphabet] = []
     for language, lines in texts.items():
         if settings.text == "bytes" and lines:
@@ -149,16 +152,17 @@ def build_vocabulary(
     return build_translation_vocabulary(directions, clusters, alphabets)
 
 
-def learned_tasks(
-    directions: Sequence[Direction], vocabulary: Vocabulary, settings: CorpusSettings
-) -> dict[str, tuple[Task, ...]]:
-    """For each share that is not 0, its task in all directions that the vocabulary can write."""
-    learned: dict[str, tuple[Task, ...]] = {}
-    for exercise in EXERCISES:
-        if getattr(settings, exercise.share) > 0:
-            tasks = (exercise.task(way) for way in directions)
-            learned[exercise.share] = tuple(task for task in tasks if _can_write(task, vocabulary))
-    return learned
+def digest_vocabulary(vocabulary: Vocabulary) -> str:
+    """A short digest, for provenance."""
+    return hashlib.sha256(json.dumps(vocabulary.to_json(), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def learned_lines(directions: Sequence[Direction], vocabulary: Vocabulary, settings: CorpusSettings) -> tuple[str, ...]:
+    """The lines of all tasks that are learned: their share is not 0, and the vocabulary can write them."""
+    tasks = (
+        exercise.task(way) for exercise in EXERCISES if getattr(settings, exercise.share) > 0 for way in directions
+    )
+    return tuple(dict.fromkeys(task.line for task in tasks if _can_write(task, vocabulary)))
 
 
 def write_pair_shards(
