@@ -16,6 +16,7 @@ COMMANDS = (
     "kmeans",
     "train",
     "evaluate",
+    "corpus",
 )
 """Each names a module of this package, and its dataclass of the same name, capitalized."""
 

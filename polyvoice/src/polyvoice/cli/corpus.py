@@ -1,0 +1,25 @@
+"""`polyvoice corpus`: make and bring in parallel speech."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from tyro.conf import arg, subcommand
+
+from polyvoice.cli.corpus_speak import Speak
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corpus:
+    """Make and bring in parallel speech: every action but `phrasebook` writes a pair manifest."""
+
+    action: Annotated[
+        Annotated[Speak, subcommand("speak")],
+        arg(name=""),
+    ]
+    """What to do."""
+
+    def run(self) -> None:
+        """Do what was asked, and say what was written."""
+        self.action.run()

