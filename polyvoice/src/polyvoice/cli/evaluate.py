@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional
 
@@ -37,6 +37,8 @@ class Evaluate:
     """Layer of the encoder."""
     kmeans: Path | None = None
     """Centroids of the units."""
+    skip: tuple[Literal["asr_bleu", "speaker_similarity", "mos", "dnsmos"], ...] = ()
+    """Metrics that are not wanted; dnsmos takes the longest."""
     seed: int = 0
     """Of the translations."""
     device: str = "cpu"
@@ -55,9 +57,9 @@ class Evaluate:
 
         system = Recordings(self.outputs)
         languages = [row.target_lang for row in read_manifest(self.manifest)]
-        judges = load_judges(
-            self.recognizers or DEFAULTS, languages, units=self._load_unit_encoder(), device=self.device
-        )
+        units = self._load_unit_encoder()
+        recognizers = self.recognizers or DEFAULTS
+        judges = load_judges(recognizers, languages, units=units, skip=self.skip, device=self.device)
         evaluation = evaluate(self.manifest, self.out, system, judges, seed=self.seed)
         print_evaluation(evaluation, self.out, as_json=self.json)
 

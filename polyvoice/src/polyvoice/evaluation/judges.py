@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from polyvoice.evaluation.missing import MissingError, need
 from polyvoice.evaluation.normalization import NORMALIZER, language_family, normalize_text
@@ -18,6 +19,12 @@ from polyvoice.evaluation.voices import VoiceJudge, cosine
 if TYPE_CHECKING:
     from polyvoice.evaluation.unit_encoder import UnitEncoder
     from speechunits.audio import Waveform
+
+
+LOADED = ("asr_bleu", "speaker_similarity", "mos", "dnsmos")
+"""Metrics that need a model of their own, and can be left out."""
+
+Judge = TypeVar("Judge")
 
 
 class OpinionJudge(Protocol):
@@ -148,7 +155,12 @@ class Judges:
 
 
 def load_judges(
-    recognizers: Sequence[str], languages: Sequence[str], *, units: UnitEncoder | None = None, device: str = "cpu"
+    recognizers: Sequence[str],
+    languages: Sequence[str],
+    *,
+    units: UnitEncoder | None = None,
+    skip: Sequence[str] = (),
+    device: str = "cpu",
 ) -> Judges:
     """Load every judge whose packages are installed.
 
@@ -156,40 +168,38 @@ def load_judges(
         recognizers: descriptions as `create_recognizer` takes them.
         languages: target languages; recognisers of other languages are not loaded.
         units: hears units, if there is an encoder.
+        skip: metrics of `LOADED` that are not wanted.
         device: torch device.
 
     Raises:
         InputError: a recogniser is described wrongly, or its model is not there.
     """
     missing: dict[str, str] = {}
-    heard: list[Recognizer] = []
-    families = {language_family(language) for language in languages}
-    try:
-        need("text", "sacrebleu", "rapidfuzz", "num2words", "cn2an")
-    except MissingError as error:
-        missing["asr_bleu"] = str(error)
-        families = set()
-    for description in recognizers:
-        if language_family(description.partition("=")[0]) in families or "=" not in description:
-            try:
-                heard.append(create_recognizer(description, device=device))
-            except MissingError as error:
-                missing[f"asr_bleu by {description.partition('=')[2]}"] = str(error)
-    for family in sorted(families - {language_family(recognizer.language) for recognizer in heard}):
-        missing[f"asr_bleu in {family}"] = (
-            f"no recogniser of {family}; give one, such as --recognizers {family}=openai/whisper-small"
-        )
-    voice: VoiceJudge | None = None
-    try:
-        voice = VoiceJudge(device)
-    except MissingError as error:
-        missing["speaker_similarity"] = str(error)
-    opinions: list[OpinionJudge] = []
-    for metric, load in (("mos", lambda: DistillMos(device)), ("dnsmos", DnsMos)):
+
+    def load(metric: str, make: Callable[[], Judge]) -> list[Judge]:
+        if metric in skip:
+            return []
         try:
-            opinions.append(load())
+            return [make()]
         except MissingError as error:
             missing[metric] = str(error)
+            return []
+
+    heard: list[Recognizer] = []
+    families = {language_family(language) for language in languages}
+    if "asr_bleu" not in skip and load(
+        "asr_bleu", lambda: need("text", "sacrebleu", "rapidfuzz", "num2words", "cn2an")
+    ):
+        for description in recognizers:
+            language, separator, model = description.partition("=")
+            if not separator or language_family(language) in families:
+                make = partial(create_recognizer, description, device=device)
+                heard += load(f"asr_bleu by {model}", make)
+        for family in sorted(families - {language_family(recognizer.language) for recognizer in heard}):
+            example = f"--recognizers {family}=openai/whisper-small"
+            missing[f"asr_bleu in {family}"] = f"no recogniser of {family} is loaded; give one, such as {example}"
+    voices = load("speaker_similarity", lambda: VoiceJudge(device))
+    opinions: list[OpinionJudge] = [*load("mos", lambda: DistillMos(device)), *load("dnsmos", DnsMos)]
     if units is None:
         missing["unit_error_rate"] = "no unit encoder; give --encoder, --layer and --kmeans"
-    return Judges(tuple(heard), voice, tuple(opinions), units, missing)
+    return Judges(tuple(heard), voices[0] if voices else None, tuple(opinions), units, missing)

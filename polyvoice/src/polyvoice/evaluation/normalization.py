@@ -59,7 +59,8 @@ def normalize_text(text: str, language: str) -> str:
         text = _NUMBERS[family].sub(lambda found: f" {_read_number(found, family)} ", text)
     kept = "".join(character if character == "'" or _is_spoken(character) else " " for character in text)
     kept = re.sub(r"(?<!\w)'+|'+(?!\w)", " ", kept)
-    return ("" if family in UNSPACED else " ").join(kept.split())
+    # Composed once more: what stood between a letter and a mark may be gone.
+    return unicodedata.normalize("NFKC", ("" if family in UNSPACED else " ").join(kept.split()))
 
 
 def split_words(text: str, language: str) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,12 +61,7 @@ def score_sums(
     rows = np.asarray(summands, dtype=np.float64)
     if len(rows) == 0:
         return None
-    generator = np.random.default_rng(resampling.seed)
-    sums = np.empty((resampling.samples, rows.shape[1]))
-    for sample in sums:
-        # How often each row was drawn is all that a sum needs; the drawn rows themselves are never copied.
-        sample[:] = np.bincount(generator.integers(0, len(rows), len(rows)), minlength=len(rows)) @ rows
-    low, high = np.quantile(score(sums), [0.025, 0.975])
+    low, high = np.quantile(score(_draw(len(rows), resampling) @ rows), [0.025, 0.975])
     return Score(float(score(rows.sum(axis=0, keepdims=True))[0]), float(low), float(high), len(rows))
 
 
@@ -85,6 +81,13 @@ def score_ratio(summands: Sequence[tuple[float, float]], resampling: Resampling)
         The score; 0.0 where the second numbers sum to 0; None when there is no row.
     """
     return score_sums(summands, _ratio, resampling)
+
+
+@lru_cache(maxsize=2)
+def _draw(rows: int, resampling: Resampling) -> Floats:
+    """How often each row is drawn, `[R, N]`: all that a sum needs, and the same for every metric of the same rows."""
+    generator = np.random.default_rng(resampling.seed)
+    return generator.multinomial(rows, np.full(rows, 1 / rows), size=resampling.samples).astype(np.float64)
 
 
 def _ratio(sums: Floats) -> Floats:

@@ -9,7 +9,6 @@ character n-grams up to 6, beta 2, blanks left out. Both are on sacrebleu's scal
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
@@ -67,16 +66,18 @@ def bleu_tokenizer(language: str) -> str:
 
 
 def bleu_of_sums(sums: Floats) -> Floats:
-    """Corpus BLEU, 0 to 100, of R sums of `TextMatch.bleu`: `[R, 10]` -> `[R]`."""
-    from sacrebleu.metrics.bleu import BLEU
-
-    def score(row: Sequence[float]) -> float:
-        counts = [round(value) for value in row]
-        correct, total = counts[:_BLEU_ORDER], counts[_BLEU_ORDER : 2 * _BLEU_ORDER]
-        transcript, reference = counts[2 * _BLEU_ORDER :]
-        return float(BLEU.compute_bleu(correct, total, transcript, reference, smooth_method="exp").score)
-
-    return np.array([score(row) for row in sums.tolist()], dtype=np.float64)
+    """Corpus BLEU, 0 to 100, of R sums of `TextMatch.bleu`: `[R, 10]` -> `[R]`; all R at once, for the bootstrap."""
+    correct, total = sums[:, :_BLEU_ORDER], sums[:, _BLEU_ORDER : 2 * _BLEU_ORDER]  # [R, 4]
+    transcript, reference = sums[:, -2], sums[:, -1]  # [R]
+    # Exponential smoothing: the first order without a match counts as 1/2 of a match, the next as 1/4, and so on.
+    unmatched = correct == 0
+    smoothed = np.where(unmatched, 0.5 ** np.cumsum(unmatched, axis=1), correct)
+    # Without any match, or without any n-gram of some order, the score is 0; the 1 only keeps the logarithm finite.
+    defined = ~unmatched.all(axis=1) & (total > 0).all(axis=1)
+    precision = np.where(defined[:, None], smoothed / np.maximum(total, 1), 1.0)
+    brevity = np.minimum(0.0, 1 - reference / np.maximum(transcript, 1))
+    scores: Floats = np.where(defined, 100 * np.exp(brevity + np.log(precision).mean(axis=1)), 0.0)
+    return scores
 
 
 def chrf_of_sums(sums: Floats) -> Floats:
@@ -98,7 +99,8 @@ def _count_characters(transcript: str, reference: str) -> tuple[float, ...]:
     counts: list[float] = []
     for order in range(1, _CHRF_ORDER + 1):
         ours, theirs = _ngrams(left, order), _ngrams(right, order)
-        counts += [ours.total(), theirs.total(), (ours & theirs).total()]
+        # As in sacrebleu: a reference shorter than the order has nothing to say about the transcript's n-grams.
+        counts += [ours.total() if theirs else 0, theirs.total(), (ours & theirs).total()]
     return tuple(counts)
 
 
