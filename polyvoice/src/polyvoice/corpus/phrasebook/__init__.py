@@ -1,0 +1,1 @@
+"""A synchronous grammar of everyday sentences in Chinese, English and Spanish."""
