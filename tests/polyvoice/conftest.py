@@ -1,5 +1,6 @@
 """What a user has: recordings and a fairseq HuBERT checkpoint, here a tiny random one."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -50,11 +51,15 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return paths
 
 
-@pytest.fixture(scope="session")
-def toy_corpus(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A manifest and its extracted folder: 20 training pairs (zh-en, en-es) of a language of eight words.
+ToyCorpus = Callable[..., tuple[Path, Path]]
 
-    Each word is three units in each language, spoken at its own speed, so that everything can be predicted.
+
+@pytest.fixture(scope="session")
+def write_toy_corpus(tmp_path_factory: pytest.TempPathFactory) -> ToyCorpus:
+    """Writes a manifest and its extracted folder: 20 training pairs (zh-en, en-es) of a language of eight words.
+
+    Each word is three units in each language, spoken at its own speed, so that everything can be predicted. The names
+    of encoder, k-means and codec may be given; there are 72 units at 50 Hz and two levels of 16 codes at 50 Hz.
     """
     from polyvoice.corpus.manifest import PairRow, write_manifest
     from speechunits.extracted import CodesInfo, Extracted, ExtractedInfo, UnitsInfo, write_extracted
@@ -64,30 +69,34 @@ def toy_corpus(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         "en": ["you", "good", "what", "me", "see", "book", "very", "big"],
         "es": ["tú", "bueno", "qué", "yo", "ver", "libro", "muy", "grande"],
     }
-    folder = tmp_path_factory.mktemp("toy")
-    chance = np.random.default_rng(5)
-    rows, utterances = [], []
-    for number in range(24):
-        source, target = ("zh", "en") if number % 2 else ("en", "es")
-        meaning = chance.permutation(8)[: 2 + number % 3]
-        cells: dict[str, str] = {}
-        for language in (source, target):
-            name = f"{number}-{language}.wav"
-            units = [
-                3 * int(word) + part + {"zh": 0, "en": 24, "es": 48}[language] for word in meaning for part in range(3)
-            ]
-            frames = np.repeat(np.array(units, dtype=np.int64), 1 + (number + np.arange(len(units))) % 3)
-            codes = np.stack([frames % 16, (frames + number) % 16])
-            utterances.append(Extracted(name, frames.size / 50, frames, codes))
-            cells[language] = ("" if language == "zh" else " ").join(words[language][word] for word in meaning)
-        audio = {language: folder / f"{number}-{language}.wav" for language in cells}
-        split = "train" if number < 20 else "dev"
-        rows.append(
-            PairRow(
-                f"pair{number}", audio[source], source, cells[source], audio[target], target, cells[target], "s1", split
-            )
-        )
-    write_manifest(folder / "pairs.tsv", rows)
-    info = ExtractedInfo(UnitsInfo("toy encoder", "toy kmeans", 72, 50.0), CodesInfo("toy codec", 2, 16, 50.0))
-    write_extracted(folder / "extracted", info, utterances)
-    return folder / "pairs.tsv", folder / "extracted"
+    first_unit = {"zh": 0, "en": 24, "es": 48}
+
+    def write(encoder: str = "toy encoder", kmeans: str = "toy kmeans", codec: str = "toy codec") -> tuple[Path, Path]:
+        folder = tmp_path_factory.mktemp("toy")
+        chance = np.random.default_rng(5)
+        rows, utterances = [], []
+        for number in range(24):
+            source, target = ("zh", "en") if number % 2 else ("en", "es")
+            meaning = chance.permutation(8)[: 2 + number % 3]
+            cells: dict[str, str] = {}
+            for language in (source, target):
+                units = [3 * int(word) + part + first_unit[language] for word in meaning for part in range(3)]
+                frames = np.repeat(np.array(units, dtype=np.int64), 1 + (number + np.arange(len(units))) % 3)
+                codes = np.stack([frames % 16, (frames + number) % 16])
+                utterances.append(Extracted(f"{number}-{language}.wav", frames.size / 50, frames, codes))
+                cells[language] = ("" if language == "zh" else " ").join(words[language][word] for word in meaning)
+            audio = {language: folder / f"{number}-{language}.wav" for language in cells}
+            split, spoken = ("train" if number < 20 else "dev"), (audio[source], source, cells[source])
+            rows.append(PairRow(f"pair{number}", *spoken, audio[target], target, cells[target], "s1", split))
+        write_manifest(folder / "pairs.tsv", rows)
+        info = ExtractedInfo(UnitsInfo(encoder, kmeans, 72, 50.0), CodesInfo(codec, 2, 16, 50.0))
+        write_extracted(folder / "extracted", info, utterances)
+        return folder / "pairs.tsv", folder / "extracted"
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def toy_corpus(write_toy_corpus: ToyCorpus) -> tuple[Path, Path]:
+    """A manifest and its extracted folder, for stages that need no audio."""
+    return write_toy_corpus()

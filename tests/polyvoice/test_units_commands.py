@@ -12,10 +12,10 @@ import soundfile
 from sklearn.cluster import MiniBatchKMeans
 
 from polyvoice.cli.main import run as run_command
-from polyvoice.errors import InputError
 from polyvoice.units import fit_units
 from speechunits.audio import read_audio
 from speechunits.encoders.hubert import load_fairseq_hubert
+from speechunits.errors import InputError
 from speechunits.kmeans import load_kmeans
 
 
@@ -60,7 +60,14 @@ def test_units_prints_what_the_library_computes(fitted, checkpoint: Path, record
         ] == expected
         assert len(set(expected)) > 1
         content = [f"units:{unit}" for unit in file["units"]]
-        assert file["tokens"] == ["<begin>", "translate", "es", "<units>", *content, "<end>", "to", "fr", "<units>"]
+        shown = {task["line"]: task["tokens"] for task in file["tasks"]}
+        assert shown["translate es {src:units} to fr {tgt:units!}"] == [
+            *("<begin>", "translate", "es", "<units>", *content, "<end>", "to", "fr", "<units>")
+        ]
+        assert shown["transcribe es {speech:units} as {text:es.text!}"] == [
+            *("<begin>", "transcribe", "es", "<units>", *content, "<end>", "as", "<es.text>")
+        ]
+        assert len(shown) == 4  # with speech to text, and the chain
 
 
 def test_units_prints_a_line_a_file_and_takes_published_centroids(
@@ -72,7 +79,8 @@ def test_units_prints_a_line_a_file_and_takes_published_centroids(
     options = ("--encoder", checkpoint, "--layer", 1, "--kmeans", tmp_path / "km.bin")
     result = run("units", recordings[0], *options, "--show")
     assert (result.returncode, result.stderr) == (0, "")
-    units, tokens = result.stdout.splitlines()
+    units, tokens, *others = result.stdout.splitlines()
+    assert len(others) == 3
     name, pairs = units.split("\t")
     assert name == str(recordings[0])
     expanded = [int(unit) for unit, frames in (pair.split(":") for pair in pairs.split()) for _ in range(int(frames))]

@@ -14,8 +14,11 @@ INTERRUPTED = 130
 COMMANDS = (
     "units",
     "kmeans",
+    "tasks",
     "train",
+    "bundle",
     "evaluate",
+    "samples",
     "corpus",
 )
 """Each names a module of this package, and its dataclass of the same name, capitalized."""

@@ -13,6 +13,7 @@ from polyvoice.cli.encoding import Encoding
 
 if TYPE_CHECKING:
     from polyvoice.units import UtteranceUnits
+    from unitlm.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +23,9 @@ class Units(Encoding):
     kmeans: Path
     """Centroids: a file that `polyvoice kmeans` wrote, or a published fairseq km.bin."""
     show: bool = False
-    """Also print the tokens with which the translation of these units begins."""
+    """Also print what a translation model reads: the tokens of every task that begins with these units."""
+    vocabulary: Path | None = None
+    """Bundle or translation model whose tokens are shown; by default text is written as bytes."""
     source: Annotated[str, arg(name="from")] = "zh"
     """Language of the speech, for --show."""
     target: Annotated[str, arg(name="to")] = "en"
@@ -33,9 +36,10 @@ class Units(Encoding):
         from polyvoice.units import extract_units, load_centroids
 
         kmeans = load_centroids(self.kmeans)
-        encoder = self.load_encoder()
         clusters = len(kmeans.centroids)
-        files = [self._describe(utterance, clusters) for utterance in extract_units(self.audio, encoder, kmeans)]
+        vocabulary = self._find_vocabulary(clusters) if self.show else None
+        encoder = self.load_encoder()
+        files = [self._describe(utterance, vocabulary) for utterance in extract_units(self.audio, encoder, kmeans)]
         if self.json:
             header = {"encoder": encoder.identity, "frame_rate_hz": encoder.frame_rate_hz, "clusters": clusters}
             print(json.dumps({**header, "files": files}))
@@ -43,22 +47,31 @@ class Units(Encoding):
         for file in files:
             pairs = zip(file["units"], file["lengths"], strict=True)
             print(file["audio"], " ".join(f"{unit}:{frames}" for unit, frames in pairs), sep="\t")
-            if self.show:
-                print("", " ".join(file["tokens"]), sep="\t")
+            for task in file.get("tasks", ()):
+                print("", " ".join(task["tokens"]), sep="\t")
 
-    def _describe(self, utterance: UtteranceUnits, clusters: int) -> dict[str, Any]:
-        units = utterance.runs.units.tolist()
-        lengths = utterance.runs.lengths.tolist()
-        entry = {
+    def _find_vocabulary(self, clusters: int) -> Vocabulary:
+        from polyvoice.stages.translate.showing import find_vocabulary
+        from polyvoice.tasks import Direction, build_translation_vocabulary
+        from unitlm.alphabet import Bytes
+
+        way = Direction(self.source, self.target)
+        if self.vocabulary is not None:
+            return find_vocabulary(self.vocabulary)
+        texts = [Bytes(f"{language}.text") for language in (way.source, way.target)]
+        return build_translation_vocabulary([way], clusters, texts)
+
+    def _describe(self, utterance: UtteranceUnits, vocabulary: Vocabulary | None) -> dict[str, Any]:
+        entry: dict[str, Any] = {
             "audio": str(utterance.audio),
             "duration_s": round(utterance.duration_s, 4),
-            "units": units,
-            "lengths": lengths,
+            "units": utterance.runs.units.tolist(),
+            "lengths": utterance.runs.lengths.tolist(),
         }
-        if self.show:
-            from polyvoice.tasks import Direction, build_translation_vocabulary, translate_speech
+        if vocabulary is not None:
+            from polyvoice.stages.translate.showing import show_prompts
+            from polyvoice.tasks import Direction
 
-            vocabulary = build_translation_vocabulary([Direction(self.source, self.target)], clusters)
-            prompt = translate_speech(self.source, self.target).prompt({"src": units}, vocabulary)
-            entry["tokens"] = [vocabulary.describe(token) for token in prompt.ids]
+            shown = show_prompts(utterance.runs.units, Direction(self.source, self.target), vocabulary)
+            entry["tasks"] = [{"line": task.line, "tokens": task.tokens} for task in shown]
         return entry

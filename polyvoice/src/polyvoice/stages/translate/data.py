@@ -162,7 +162,7 @@ def learned_lines(directions: Sequence[Direction], vocabulary: Vocabulary, setti
     tasks = (
         exercise.task(way) for exercise in EXERCISES if getattr(settings, exercise.share) > 0 for way in directions
     )
-    return tuple(dict.fromkeys(task.line for task in tasks if _can_write(task, vocabulary)))
+    return tuple(dict.fromkeys(task.line for task in tasks if can_write(task, vocabulary)))
 
 
 def write_pair_shards(
@@ -215,9 +215,9 @@ def make_examples(
     draws = chance.random((len(EXERCISES), 2))  # for all tasks, so that one that cannot be shown moves no other
     for exercise, (show, disturb) in zip(EXERCISES, draws, strict=True):
         task = exercise.task(way)
-        if show >= getattr(settings, exercise.share) or not _can_write(task, vocabulary):
+        if show >= getattr(settings, exercise.share) or not can_write(task, vocabulary):
             continue
-        values = _complete(exercise.read(pair))
+        values = complete(exercise.read(pair))
         if values is None:
             continue
         slot = _NOISED.get(exercise.share)
@@ -254,14 +254,18 @@ def without_chance(settings: CorpusSettings) -> CorpusSettings:
     return replace(settings, passes=1, noise_share=0.0, **shares)  # type: ignore[arg-type]
 
 
-def _units(side: Side) -> list[int] | None:
-    return None if side.runs is None or not len(side.runs) else side.runs.units.tolist()
-
-
-def _complete(values: Mapping[str, Content | None]) -> Values | None:
+def complete(values: Mapping[str, Content | None]) -> Values | None:
+    """The content of all slots; None when some of it is lacking."""
     given = {name: value for name, value in values.items() if value is not None}
     return given if len(given) == len(values) else None
 
 
-def _can_write(task: Task, vocabulary: Vocabulary) -> bool:
-    return all(slot.alphabet in vocabulary.alphabets for slot in task.slots)
+def can_write(task: Task, vocabulary: Vocabulary) -> bool:
+    """Whether the vocabulary has the alphabets of all slots, and the words."""
+    return all(slot.alphabet in vocabulary.alphabets for slot in task.slots) and set(task.words) <= set(
+        vocabulary.words
+    )
+
+
+def _units(side: Side) -> list[int] | None:
+    return None if side.runs is None or not len(side.runs) else side.runs.units.tolist()

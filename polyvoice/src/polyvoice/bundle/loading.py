@@ -1,0 +1,107 @@
+"""An open bundle: each part is read when it is first asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from polyvoice.bundle.manifest import BundleManifest, read_manifest, resolve_inside
+from polyvoice.errors import InputError
+from polyvoice.stages.duration.decoding import DurationModel
+from polyvoice.stages.duration.means import MeanDurations
+from polyvoice.stages.synthesize.synthesizer import Synthesizer
+from polyvoice.stages.translate.decoding import UnitTranslator
+from speechunits.codecs.load import load_codec
+from speechunits.codecs.protocol import Codec
+from speechunits.encoders.load import load_encoder
+from speechunits.encoders.protocol import SpeechEncoder
+from speechunits.kmeans import KMeans, load_kmeans
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """Everything that a translation needs.
+
+    Attributes:
+        folder: where it lies.
+        device: torch device of its models.
+        manifest: what it is.
+    """
+
+    folder: Path
+    device: str
+    manifest: BundleManifest
+
+    @classmethod
+    def open(cls, folder: Path, device: str = "cpu") -> Bundle:
+        """Read `bundle.json` alone; errors as for `polyvoice.bundle.manifest.read_manifest`."""
+        return cls(folder, device, read_manifest(folder))
+
+    @cached_property
+    def encoder(self) -> SpeechEncoder:
+        """Speech to features.
+
+        Raises:
+            InputError: it is not the one whose units the stages were trained on.
+            speechunits.errors.InputError: it cannot be read.
+        """
+        part = self.manifest.encoder
+        encoder = load_encoder(str(resolve_inside(self.folder, part.path)), part.layer, self.device)
+        require_same(f"{self.folder}: the encoder", encoder.identity, self.manifest.units.encoder)
+        return encoder
+
+    @cached_property
+    def kmeans(self) -> KMeans:
+        """Features to units; errors as for `encoder`."""
+        kmeans = load_kmeans(resolve_inside(self.folder, self.manifest.kmeans))
+        require_same(f"{self.folder}: the k-means", kmeans.identity, self.manifest.units.kmeans)
+        return kmeans
+
+    @cached_property
+    def codec(self) -> Codec:
+        """Codes to speech and back; errors as for `encoder`."""
+        codec = load_codec(name_codec(self.folder, self.manifest), self.device)
+        require_same(f"{self.folder}: the codec", codec.identity, self.manifest.codes.codec)
+        return codec
+
+    @cached_property
+    def translator(self) -> UnitTranslator:
+        """Source units to target units; errors as for `UnitTranslator.load`."""
+        return UnitTranslator.load(self._stage("translate"), self.device)
+
+    @cached_property
+    def duration(self) -> DurationModel:
+        """Units to run lengths; errors as for `DurationModel.load`."""
+        return DurationModel.load(self._stage("duration"), self.device)
+
+    @cached_property
+    def mean_durations(self) -> MeanDurations:
+        """What stands in for the duration model in an ablation."""
+        return MeanDurations.load(self._stage("duration"))
+
+    @cached_property
+    def synthesizer(self) -> Synthesizer:
+        """Units to codes; errors as for `Synthesizer.load`."""
+        others = self._stage("other_levels") if "other_levels" in self.manifest.stages else None
+        return Synthesizer.load(self._stage("first_level"), others, self.device)
+
+    def _stage(self, stage: str) -> Path:
+        [part] = [part for name, part in self.manifest.stages.items() if name == stage]
+        return resolve_inside(self.folder, part.path)
+
+
+def name_codec(folder: Path, manifest: BundleManifest) -> str:
+    """What `speechunits.codecs.load.load_codec` calls the codec of a bundle."""
+    name, inside = manifest.codec.name, manifest.codec.path
+    where = [] if inside is None else [str(resolve_inside(folder, inside))]
+    parts = where if name is None else [name, *where]
+    if not parts:
+        raise InputError(f"{folder}: the bundle names no codec")
+    return ":".join(parts)
+
+
+def require_same(what: str, found: object, expected: object) -> None:
+    """Raise InputError, in one line, unless both are equal."""
+    if found != expected:
+        raise InputError(f"{what} is {found}, but the stages were trained with {expected}")

@@ -1,0 +1,238 @@
+"""Bundles: packed from what a user's commands made, opened again, and refused where parts do not fit."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from polyvoice import bundle
+from polyvoice.bundle.manifest import resolve_inside
+from polyvoice.cli.main import run
+from polyvoice.errors import InputError
+from polyvoice.stages.duration.decoding import DurationModel
+from polyvoice.stages.stage_folder import read_stage
+from polyvoice.stages.translate.decoding import UnitTranslator
+from speechunits.encoders.load import load_encoder
+from speechunits.kmeans import KMeans, Provenance, save_kmeans
+from speechunits.runs import Runs
+from unitlm.checkpoint import load_model
+
+TRAIN = ["--preset", "tiny", "--steps", "2", "--batch-rows", "2", "--micro-batch-rows", "2", "--device", "cpu"]
+STAGES = {
+    "translate": ["translate"],
+    "duration": ["duration"],
+    "first-level": ["synthesize", "first-level"],
+    "other-levels": ["synthesize", "other-levels"],
+}
+
+
+@pytest.fixture(scope="module")
+def parts(
+    checkpoint: Path, write_toy_corpus: Callable[..., tuple[Path, Path]], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
+    """What goes into a bundle, by the option of `polyvoice bundle`; the stages have learned next to nothing."""
+    from speechunits.codecs.speech_codec import load_speech_codec
+    from speechunits.codecs.speech_codec.model import CodecModel
+    from speechunits.codecs.speech_codec.settings import CodecSettings
+    from speechunits.codecs.speech_codec.storage import write_codec
+
+    home = tmp_path_factory.mktemp("parts")
+    kmeans = KMeans(
+        np.random.default_rng(0).normal(size=(72, 16)).astype(np.float32), Provenance("", 50.0, 100, 0, "test")
+    )
+    save_kmeans(kmeans, home / "kmeans.safetensors")
+    small = CodecSettings(encoder_width=8, decoder_width=8, latent_width=4, levels=2, codebook_size=16, mel_bands=16)
+    write_codec(home / "codec", CodecModel(small))
+    identities = (load_encoder(str(checkpoint), 2).identity, kmeans.identity)
+    manifest, extracted = write_toy_corpus(*identities, load_speech_codec(home / "codec").identity)
+    for name, words in STAGES.items():
+        assert run(["train", *words, str(manifest), str(extracted), str(home / name), *TRAIN]) == 0
+    runs = {name: home / name for name in STAGES}
+    return {"encoder": checkpoint, "kmeans": home / "kmeans.safetensors", "codec": home / "codec", **runs}
+
+
+def command(parts: dict[str, Path], out: Path, *options: str) -> list[str]:
+    given = [word for name, path in parts.items() for word in (f"--{name}", str(path))]
+    return ["bundle", "--out", str(out), "--layer", "2", *given, *options]
+
+
+@pytest.fixture(scope="module")
+def packed(parts: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("packed")
+    (home / "scores.json").write_text('{"asr_bleu": {"value": 12.3456, "n": 60}}')
+    assert run(command(parts, home / "small", "--scores", str(home / "scores.json"))) == 0
+    return home / "small"
+
+
+def test_a_bundle_holds_everything_and_says_what_it_is(packed: Path, parts: dict[str, Path]) -> None:
+    opened = bundle.load(packed)
+    manifest = opened.manifest
+    assert (manifest.name, manifest.languages) == ("small", ("en", "es", "zh"))
+    assert set(map(str, manifest.directions)) == {"zh-en", "en-zh", "en-es", "es-en"}
+    assert manifest.stages["translate"].trained_on == read_stage(parts["translate"] / "model").trained_on
+    assert opened.encoder.identity == manifest.units.encoder
+    assert opened.kmeans.identity == manifest.units.kmeans
+    assert opened.codec.identity == manifest.codes.codec
+    card = (packed / "README.md").read_text()
+    assert "en to es" in card
+    assert "asr_bleu" in card
+    assert "12.35" in card
+    assert "| first_level |" in card
+    svg = (packed / "curves.svg").read_text()
+    assert all(stage in svg for stage in ("<svg", "first_level", "other_levels"))
+
+
+def test_its_models_answer_as_the_stages_do(packed: Path, parts: dict[str, Path]) -> None:
+    opened = bundle.load(packed)
+    units = np.array([3, 4, 5, 9], dtype=np.int64)
+    own, alone = opened.translator, UnitTranslator.load(parts["translate"] / "model")
+    # Weights are stored in bf16, so scores agree to its three digits.
+    pair = [model.translate(units, "zh", "en") for model in (own, alone)]
+    assert pair[0].log_probability == pytest.approx(pair[1].log_probability, rel=0.05)
+    runs = Runs(units, np.array([2, 1, 3, 1], dtype=np.int64))
+    lengths = opened.duration.predict(runs, units, "zh", "en")
+    assert lengths.shape == DurationModel.load(parts["duration"] / "model").predict(runs, units, "zh", "en").shape
+    assert (opened.mean_durations.means > 0).all()
+    prompt = np.zeros((2, 4), dtype=np.int64)
+    codes = opened.synthesizer.synthesize(units, prompt, np.repeat(units, 3), "zh", "en")
+    assert codes.shape == (2, 12)
+    assert opened.codec.decode(codes).samples.size > 0
+    for stage in ("translate", "duration", "first_level", "other_levels"):
+        assert next(load_model(packed / stage).parameters()).element_size() == 2
+
+
+def test_parts_are_read_only_when_they_are_asked_for(packed: Path, tmp_path: Path) -> None:
+    shutil.copytree(packed, tmp_path / "damaged")
+    (tmp_path / "damaged" / "translate" / "vocabulary.json").write_text("{")
+    opened = bundle.load(tmp_path / "damaged")
+    assert opened.kmeans is opened.kmeans
+    with pytest.raises(ValueError, match=r"vocabulary\.json"):
+        _ = opened.translator
+
+
+def test_sizes_are_printed(
+    parts: dict[str, Path], packed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    assert run(command(parts, tmp_path / "whole", "--precision", "fp32", "--name", "Whole", "--json")) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["name"], told["stages"]["duration"]["trained_on"]["pairs"]) == ("Whole", 20)
+    assert next(load_model(tmp_path / "whole" / "translate").parameters()).element_size() == 4
+    half = sum(path.stat().st_size for path in (packed / "translate").glob("*.safetensors"))
+    whole = sum(path.stat().st_size for path in (tmp_path / "whole" / "translate").glob("*.safetensors"))
+    assert 1.8 < whole / half < 2.2
+    assert run(command(parts, tmp_path / "half")) == 0
+    assert "translate" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [
+        ("encoder", "the encoder is"),
+        ("kmeans", "the k-means is"),
+        ("codec", "the codec is"),
+        ("translate", "duration: its units have kmeans"),
+        ("first-level", "other_levels: its codes are of"),
+        ("duration", "duration: does not know 'es'"),
+        ("other-levels", "there is no stage other_levels"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused_in_one_line(
+    part: str, words: str, parts: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    changed = {name: path for name, path in parts.items() if (part, name) != ("other-levels", "other-levels")}
+    options: list[str] = []
+    if part == "encoder":
+        options = ["--layer", "1"]
+    elif part == "kmeans":
+        changed["kmeans"] = tmp_path / "kmeans.safetensors"
+        other = KMeans(np.ones((72, 16), dtype=np.float32), Provenance("", 50.0, 100, 0, "test"))
+        save_kmeans(other, changed["kmeans"])
+    elif part == "codec":
+        from speechunits.codecs.speech_codec.model import CodecModel
+        from speechunits.codecs.speech_codec.settings import CodecSettings
+        from speechunits.codecs.speech_codec.storage import write_codec
+
+        changed["codec"] = tmp_path / "codec"
+        widths = {"encoder_width": 8, "decoder_width": 8, "latent_width": 4, "mel_bands": 16}
+        write_codec(changed["codec"], CodecModel(CodecSettings(**widths, levels=3, codebook_size=16)))
+    elif part != "other-levels":
+        changed[part] = tmp_path / part
+        shutil.copytree(parts[part] / "model", changed[part])
+        path = changed[part] / "stage.json"
+        card = json.loads(path.read_text())
+        if part == "translate":
+            card["units"]["kmeans"] = "sha256:0"
+        elif part == "first-level":
+            card["codes"]["codec"] = "another codec"
+        else:
+            card["directions"] = ["zh-en"]
+        path.write_text(json.dumps(card))
+    assert run(command(changed, tmp_path / "out", *options)) == 2
+    output, errors = capsys.readouterr()
+    assert output == ""
+    assert len(errors.splitlines()) == 1
+    assert words in errors
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_there_is_not_overwritten_and_nothing_half_is_left(
+    parts: dict[str, Path], packed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(command(parts, packed)) == 2
+    assert "is there already" in capsys.readouterr().err
+    assert run(command({**parts, "duration": tmp_path}, tmp_path / "out")) == 2
+    assert "not a finished stage" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"format": "other"}, "not of format"),
+        ({"version": 2}, "version 2, this program reads version 1"),
+        ({"kmeans": "../kmeans.safetensors"}, "leads out of the bundle"),
+        ({"kmeans": "/etc/hostname"}, "leads out of the bundle"),
+        ({"kmeans": "link"}, "leads out of the bundle"),
+        ({"encoder": {"path": "..", "layer": 2}}, "leads out of the bundle"),
+        ({"encoder": {"path": "encoder.pt", "layer": "two"}}, "must be int"),
+        ({"codec": {"name": None, "path": "absent"}}, "absent is missing"),
+        ({"directions": ["zh"]}, "direction 'zh'"),
+        ({"stages": {}}, "stage 'translate' is missing"),
+    ],
+)
+def test_a_bundle_from_elsewhere_is_not_trusted(
+    change: dict[str, object], words: str, packed: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(packed, tmp_path / "bundle")
+    (tmp_path / "kmeans.safetensors").write_bytes(b"")
+    (tmp_path / "bundle" / "link").symlink_to(tmp_path / "kmeans.safetensors")
+    path = tmp_path / "bundle" / "bundle.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(ValueError, match=words):
+        bundle.load(tmp_path / "bundle")
+
+
+def test_other_weights_under_the_same_name_are_noticed(packed: Path, tmp_path: Path) -> None:
+    shutil.copytree(packed, tmp_path / "bundle")
+    save_kmeans(
+        KMeans(np.ones((72, 16), dtype=np.float32), Provenance("", 50.0, 1, 0, "")),
+        tmp_path / "bundle" / "kmeans.safetensors",
+    )
+    with pytest.raises(InputError, match="the k-means is sha256"):
+        _ = bundle.load(tmp_path / "bundle").kmeans
+    with pytest.raises(InputError, match="not a bundle"):
+        bundle.load(tmp_path)
+
+
+def test_a_bundle_may_be_reached_by_a_link(packed: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(packed)
+    assert resolve_inside(tmp_path / "link", "kmeans.safetensors") == packed.resolve() / "kmeans.safetensors"
+    assert replace(bundle.load(tmp_path / "link"), device="cpu").kmeans.centroids.shape == (72, 16)
