@@ -1,0 +1,210 @@
+"""From the folder of an evaluation to a page: the same rows that made the scores, drawn without looking."""
+
+from __future__ import annotations
+
+import io
+import random
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from polyvoice.errors import InputError
+from polyvoice.evaluation.reading import read_evaluation
+from polyvoice.samples.pictures import draw_spectrogram, draw_units
+from polyvoice.samples.views import (
+    SampleView,
+    SectionView,
+    SpeechView,
+    list_transcripts,
+    name_direction,
+    name_language,
+    view_chips,
+    view_scores,
+    write_runs,
+)
+from speechunits.audio import read_audio
+from speechunits.files import write_atomically
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+    from polyvoice.evaluation.results import Evaluation
+    from polyvoice.evaluation.rows import EvaluatedRow, UnitRuns
+    from speechunits.audio import Waveform
+
+PAGE = "index.html"
+_MEDIA = "media"
+_TEMPLATES = "samples/templates"
+
+
+@dataclass(frozen=True, slots=True)
+class _Speech:
+    """What becomes a `SpeechView` once its files are written."""
+
+    role: str
+    title: str
+    waveform: Waveform | None
+    units: UnitRuns | None
+    lines: tuple[tuple[str, str], ...]
+
+
+def make_page(evaluation_folder: Path, out: Path, *, count: int = 20, seed: int = 0) -> Path:
+    """Write a page with players, spectrograms, units and scores of a finished evaluation.
+
+    The page needs no network and no server: index.html and the folder media beside it can be moved together.
+
+    Args:
+        evaluation_folder: the folder that `evaluate` has written.
+        out: the page's folder.
+        count: samples of each direction; which ones is drawn by `seed` alone.
+        seed: draws the samples.
+
+    Returns:
+        The page.
+
+    Raises:
+        InputError: the evaluation is not finished, or the folder cannot be written.
+        speechunits.errors.InputError: an audio file of the evaluation is gone.
+    """
+    if count < 1:
+        raise InputError(f"a page shows at least one sample, not {count}")
+    evaluation = read_evaluation(evaluation_folder)
+    try:
+        (out / _MEDIA).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{out}: cannot be made a page's folder ({error.strerror})") from None
+    sections = []
+    for direction, scores in evaluation.directions.items():
+        rows = [row for row in evaluation.rows if row.direction == direction]
+        drawn = draw_rows(rows, count, seed)
+        samples = [
+            _view_row(row, number, evaluation_folder, out, direction) for number, row in enumerate(drawn, start=1)
+        ]
+        sections.append(
+            SectionView(direction, name_direction(direction), view_scores(scores), len(rows), tuple(samples))
+        )
+    _write_page(out / PAGE, evaluation, sections, seed)
+    return out / PAGE
+
+
+def draw_rows(rows: list[EvaluatedRow], count: int, seed: int) -> list[EvaluatedRow]:
+    """Draw rows without looking at them; they stay in the manifest's order."""
+    generator = random.Random(seed)  # noqa: S311 - a draw of samples, not a secret
+    drawn = generator.sample(range(len(rows)), min(count, len(rows)))
+    return [rows[position] for position in sorted(drawn)]
+
+
+def _view_row(row: EvaluatedRow, number: int, folder: Path, out: Path, direction: str) -> SampleView:
+    speeches = [
+        _Speech(
+            "source",
+            f"Source, {name_language(row.source_lang)}",
+            read_audio(folder / row.source_audio),
+            row.source_units,
+            (("said", row.source_text),) if row.source_text else (),
+        )
+    ]
+    if row.reference is not None and row.target_audio is not None:
+        heard = list_transcripts(row.reference)
+        speeches.append(
+            _Speech(
+                "reference",
+                f"Reference, {name_language(row.target_lang)}",
+                read_audio(folder / row.target_audio),
+                row.reference.units,
+                ((("said", row.target_text), *heard) if row.target_text else heard),
+            )
+        )
+    said = row.translation
+    meant = (("meant", said.text),) if said.text is not None else ()
+    # Without reference speech the reference text still belongs beside what was heard.
+    expected = (("reference", row.target_text),) if row.target_text and row.reference is None else ()
+    speeches.append(
+        _Speech(
+            "output",
+            f"Output, {name_language(row.target_lang)}",
+            read_audio(folder / said.audio) if said.audio else None,
+            said.units or row.output.units,
+            (*expected, *meant, *list_transcripts(row.output)),
+        )
+    )
+    longest = max(speech.waveform.duration_s for speech in speeches if speech.waveform)
+    views = [_write_speech(speech, f"{direction}-{number:02d}-{speech.role}", longest, out) for speech in speeches]
+    return SampleView(number, row.id, view_chips(row), tuple(views))
+
+
+def _write_speech(speech: _Speech, name: str, longest_s: float, out: Path) -> SpeechView:
+    """Write the sound and the pictures of one player."""
+    audio = spectrogram = strip = ""
+    duration_s = 0.0
+    if speech.waveform is not None:
+        duration_s = speech.waveform.duration_s
+        audio = _write_media(out, f"{name}.flac", _encode_flac(speech.waveform))
+        spectrogram = _write_media(out, f"{name}.png", draw_spectrogram(speech.waveform))
+        if speech.units is not None and speech.units.units:
+            strip = _write_media(out, f"{name}-units.png", draw_units(speech.units.expand().tolist()))
+    return SpeechView(
+        role=speech.role,
+        title=speech.title,
+        audio=audio,
+        spectrogram=spectrogram,
+        strip=strip,
+        units=write_runs(speech.units),
+        duration=f"{duration_s:.1f} s" if audio else "nothing said",
+        percent=f"{100 * duration_s / longest_s:.2f}",
+        lines=speech.lines,
+    )
+
+
+def _write_media(out: Path, name: str, content: bytes) -> str:
+    write_atomically(out / _MEDIA / name, content)
+    return f"{_MEDIA}/{name}"
+
+
+def _encode_flac(waveform: Waveform) -> bytes:
+    import soundfile
+
+    buffer = io.BytesIO()
+    soundfile.write(buffer, np.clip(waveform.samples, -1, 1), waveform.rate_hz, format="FLAC", subtype="PCM_16")
+    return buffer.getvalue()
+
+
+def _write_page(path: Path, evaluation: Evaluation, sections: list[SectionView], seed: int) -> None:
+    from markupsafe import Markup
+
+    folder = files("polyvoice") / _TEMPLATES
+    # Style and script are ours, so they go into the page as they are; everything else is escaped.
+    style, script = (Markup((folder / name).read_text("utf-8")) for name in ("style.css", "players.js"))  # noqa: S704
+    page = (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            style=style,
+            script=script,
+            system=str(evaluation.settings.get("system", "")),
+            rows=len(evaluation.rows),
+            seed=seed,
+            sections=sections,
+            missing=evaluation.missing,
+            versions=evaluation.versions,
+            settings=evaluation.settings,
+        )
+    )
+    write_atomically(path, page.encode())
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    return Environment(
+        loader=PackageLoader("polyvoice", _TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
