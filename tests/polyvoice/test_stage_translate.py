@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from polyvoice.cli.main import run
 from polyvoice.corpus.manifest import read_manifest
 from polyvoice.errors import InputError
+from polyvoice.evaluation.sequences import count_edits
 from polyvoice.spoken import Side, SpokenPair, load_pairs, reverse
 from polyvoice.stages.stage_folder import read_stage
 from polyvoice.stages.translate.data import (
@@ -25,10 +27,12 @@ from polyvoice.stages.translate.data import (
     without_chance,
 )
 from polyvoice.stages.translate.decoding import TranslateOptions, UnitTranslator
+from polyvoice.stages.translate.scoring import score_pairs
 from polyvoice.stages.translate.settings import CorpusSettings
 from polyvoice.tasks import Direction, translate_speech_by_text
 from speechunits.runs import deduplicate
 from unitlm.checkpoint import load_model
+from unitlm.metrics import read_metrics
 from unitlm.vocabulary import Vocabulary
 
 TINY = ["--preset", "tiny", "--pieces", "300", "--passes", "2", "--noise-share", "0", "--precision", "fp32"]
@@ -131,6 +135,25 @@ def test_what_was_not_learned_is_refused(translator: UnitTranslator) -> None:
     for wrong in ({"beams": 0}, {"beams": 2, "temperature": 1.0}, {"longest_ratio": -1.0}):
         with pytest.raises(InputError):
             TranslateOptions(**wrong)  # type: ignore[arg-type]
+
+
+def test_error_rates_are_counted_on_both_routes(
+    folder: Path, pairs: list[SpokenPair], toy_corpus: tuple[Path, Path]
+) -> None:
+    names = {"unit_error_rate", "unit_error_rate_chain", "heard_error_rate", "said_error_rate"}
+    assert score_pairs(folder, pairs, "cpu") == dict.fromkeys(names, 0.0)
+    # Said to be the translation of something else: every unit of the other side counts, texts are compared too.
+    first, second = (pair for pair in pairs if pair.id in ("pair0", "pair2") and pair.source.language == "en")
+    wrong = replace(first, target=second.target)
+    scores = score_pairs(folder, [wrong], "cpu")
+    distance = count_edits(units_of(first.target).tolist(), units_of(second.target).tolist())
+    assert scores["unit_error_rate"] == distance / len(units_of(second.target))
+    assert scores["heard_error_rate"] == 0.0
+    assert scores["said_error_rate"] > 0.0
+    # Those of the split dev stand at the end of the run's diary.
+    dev = [each for pair in load_pairs(*toy_corpus, "dev") for each in (pair, reverse(pair))]
+    last = read_metrics(folder.parent / "train")[-1]
+    assert {name: last[name] for name in names} == pytest.approx(score_pairs(folder, dev, "cpu"))
 
 
 def test_the_stage_says_what_it_is(folder: Path) -> None:
@@ -301,3 +324,28 @@ def test_the_manifest_and_what_was_extracted_become_pairs(toy_corpus: tuple[Path
     assert load_pairs(manifest, extracted, "dev", with_codes=False)[0].source.codes is None
     assert reverse(reverse(first)) == first or reverse(reverse(first)).source is first.source
     assert json.dumps(units_of(first.source).tolist()) == json.dumps(deduplicate(units_of(first.source)).units.tolist())
+
+
+def test_a_pair_is_shown_as_it_is_trained_on(
+    folder: Path, toy_corpus: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    for place in (folder, folder.parent):  # a finished stage, and its run
+        assert run(["tasks", *map(str, toy_corpus), str(place), "--id", "pair3", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    pair = next(pair for pair in load_pairs(*toy_corpus, "train") if pair.id == "pair3")
+    [speech] = [task for task in told["tasks"] if task["line"] == "translate zh {src:units} to en {tgt:units!}"]
+    source, target = ([f"units:{unit}" for unit in units_of(side)] for side in (pair.source, pair.target))
+    given = ["<begin>", "translate", "zh", "<units>", *source, "<end>", "to", "en", "<units>"]
+    assert speech["tokens"] == [*given, *target, "<end>"]
+    assert speech["learned"] == [False] * len(given) + [True] * (len(target) + 1)
+    assert len(told["tasks"]) == 6
+    assert run(["tasks", *map(str, toy_corpus), str(folder), "--id", "pair3", "--reverse"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "translate en {src:units} to zh {tgt:units!}"
+    assert lines[1].startswith("    <begin> translate en <units> units:")
+    assert lines[1].endswith("* <end>*")
+    assert run(["tasks", *map(str, toy_corpus), str(folder), "--id", "nobody"]) == 2
+    assert "no pair has the id 'nobody'" in capsys.readouterr().err
+    assert run(["tasks", *map(str, toy_corpus), str(folder.parents[1])]) == 2
+    assert "neither a bundle nor a translation model" in capsys.readouterr().err

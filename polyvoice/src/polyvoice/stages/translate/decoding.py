@@ -141,6 +141,10 @@ class UnitTranslator:
         model = load_model(folder, device=device)
         return cls(model.float() if device == "cpu" else model, Vocabulary.load(folder / VOCABULARY), card)
 
+    def can(self, task: Task) -> bool:
+        """Whether the model was trained for a task."""
+        return task.line in self._lines
+
     def translate(
         self, units: Units, source: str, target: str, *, options: TranslateOptions = STANDARD, seed: int = 0
     ) -> Translation:
@@ -209,7 +213,7 @@ class UnitTranslator:
         self, task: Task, cases: Sequence[dict[str, Content]], options: TranslateOptions, seed: int
     ) -> list[_Row]:
         """Fill in the open slots of a task line, one link of a chain after the other."""
-        if task.line not in self._lines:
+        if not self.can(task):
             raise InputError(f"the model was not trained to '{task.line}', but to: {'; '.join(sorted(self._lines))}")
         given = task.slots[0]
         for case in cases:

@@ -8,18 +8,21 @@ from dataclasses import asdict
 from pathlib import Path
 
 from polyvoice.corpus.manifest import read_manifest
-from polyvoice.spoken import SpokenPair
+from polyvoice.spoken import SpokenPair, load_pairs
 from polyvoice.stages.presets import PRESETS
 from polyvoice.stages.running import Material, StagePlan, open_data, prepare_stage, run_stage
 from polyvoice.stages.translate.data import (
     build_vocabulary,
     digest_vocabulary,
     learned_lines,
+    orient_pairs,
     without_chance,
     write_pair_shards,
 )
+from polyvoice.stages.translate.scoring import score_pairs
 from polyvoice.stages.translate.settings import CorpusSettings, TranslateSettings
 from unitlm.objective import causal_objective
+from unitlm.shards import ShardSet
 from unitlm.vocabulary import Vocabulary
 
 
@@ -29,7 +32,8 @@ def train_translate(manifest: Path, extracted: Path, out: Path, settings: Transl
     Args:
         manifest: the pair manifest; its split dev, if any, is held out.
         extracted: the folder of `speechunits extract`, with units.
-        out: the run's folder; see `polyvoice.stages.running`.
+        out: the run's folder; see `polyvoice.stages.running`. The last line of its train/metrics.jsonl holds the
+            error rates on held-out pairs.
         settings: everything else.
 
     Returns:
@@ -53,6 +57,10 @@ def train_translate(manifest: Path, extracted: Path, out: Path, settings: Transl
         if skipped:
             print(f"{out}: {skipped} examples of more than {longest} ids left out", file=sys.stderr)
 
+    def score(folder: Path, _held_out: ShardSet, device: str) -> dict[str, float]:
+        dev = load_pairs(manifest, extracted, "dev", with_codes=False)
+        return score_pairs(folder, orient_pairs(dev, prepared.directions), device)
+
     prepared = prepare_stage(
         out,
         data,
@@ -75,5 +83,6 @@ def train_translate(manifest: Path, extracted: Path, out: Path, settings: Transl
             "tasks": learned_lines(prepared.directions, prepared.vocabulary, corpus),
             "corpus": asdict(corpus),
         },
+        score=score,
     )
     return run_stage(out, data, prepared, plan)
