@@ -4,6 +4,7 @@ The centroids are a safetensors file with a JSON header that says which encoder 
 meaningless when features come from another layer or another checkpoint.
 """
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -58,6 +59,12 @@ class KMeans:
 
     def __post_init__(self) -> None:
         _require_features(self.centroids, "centroids")
+
+    @property
+    def identity(self) -> str:
+        """Names the centroids; equal identities give equal units for equal features."""
+        digest = hashlib.sha256(f"{self.centroids.shape}\n".encode() + self.centroids.tobytes())
+        return f"sha256:{digest.hexdigest()[:16]}"
 
     def assign(self, features: Features) -> Units:
         """Return the nearest centroid of each frame, `[T, D]` -> `[T]` int64; ties go to the lower unit.
