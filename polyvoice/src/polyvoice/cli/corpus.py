@@ -7,6 +7,7 @@ from typing import Annotated
 
 from tyro.conf import arg, subcommand
 
+from polyvoice.cli.corpus_manifests import Merge
 from polyvoice.cli.corpus_speak import Speak
 
 
@@ -15,7 +16,7 @@ class Corpus:
     """Make and bring in parallel speech: every action but `phrasebook` writes a pair manifest."""
 
     action: Annotated[
-        Annotated[Speak, subcommand("speak")],
+        Annotated[Speak, subcommand("speak")] | Annotated[Merge, subcommand("merge")],
         arg(name=""),
     ]
     """What to do."""

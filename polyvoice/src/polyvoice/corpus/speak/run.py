@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
+from threading import Thread
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 from polyvoice.corpus.flac import write_flac
@@ -20,7 +25,7 @@ from speechunits.errors import InputError as AudioInputError
 from speechunits.files import write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from polyvoice.corpus.speak.speaker import Speaker
     from polyvoice.corpus.speak.texts import TextTable
@@ -143,25 +148,28 @@ def speak_corpus(
         raise InputError(f"takes and workers are at least 1, not {takes} and {workers}")
     jobs = list(_plan(table, out, voices, settings, takes))
     _claim(out, settings)
+    with ProcessPoolExecutor(workers, initializer=_start_worker, initargs=(load_speaker,)) as pool:
+        try:
+            # First of all, so that workers are forked before the tables are open, whose locks they would else hold.
+            pool.submit(_load_speaker).result()
+            return _speak_jobs(jobs, out, pool)
+        except BaseException:
+            # Else an interrupted run would first speak all the rest, which nobody would then write.
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _speak_jobs(jobs: Sequence[_Job], out: Path, pool: ProcessPoolExecutor) -> SpeakSummary:
     with (
         GrowingTable(out / MANIFEST, COLUMNS) as manifest,
         GrowingTable(out / FAILURES, _FAILURE_COLUMNS) as failures,
     ):
         settled = manifest.keys | failures.keys
         waiting = [job for job in jobs if any(pair.id not in settled for pair in job.pairs)]
-        progress = SpeakingProgress(len(jobs), len(jobs) - len(waiting))
-        with ProcessPoolExecutor(workers, initializer=_start_worker, initargs=(load_speaker,)) as pool:
-            # The workers are forked by the first job, before the progress bar has started a thread of its own.
-            outcomes = pool.map(_speak_job, waiting)
-            try:
-                with progress:
-                    for job, outcome in zip(waiting, outcomes, strict=True):
-                        _settle(job, outcome, manifest, failures)
-                        progress.count(outcome.spoken, outcome.spoken_s, outcome.worked_s)
-            except BaseException:
-                # Else an interrupted run would first speak all the rest, which nobody would then write.
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+        with SpeakingProgress(len(jobs), len(jobs) - len(waiting)) as progress:
+            for job, outcome in zip(waiting, pool.map(_speak_job, waiting), strict=True):
+                _settle(job, outcome, manifest, failures)
+                progress.count(outcome.spoken, outcome.spoken_s, outcome.worked_s)
         counts = (len(manifest.keys), len(failures.keys))
         return SpeakSummary(manifest.path, failures.path, *counts, progress.spoken, progress.spoken_s, progress.rtf)
 
@@ -212,25 +220,38 @@ def _claim(out: Path, settings: SpeakSettings) -> None:
         raise InputError(f"{path}: this corpus was begun with other settings; continue with those, or in a new folder")
 
 
-_speaker: Speaker | None = None
+_get_speaker: Callable[[], Speaker]
 
 
 def _start_worker(load_speaker: Callable[[], Speaker]) -> None:
-    global _speaker  # a worker's own, loaded once
-    _speaker = load_speaker()
+    """Runs first in each worker, whose own these globals are."""
+    global _get_speaker
+    _get_speaker = cache(load_speaker)
+    # A worker whose parent was killed would wait for work for ever, with the model in memory.
+    Thread(target=_exit_with_parent, daemon=True).start()
+
+
+def _exit_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _load_speaker() -> None:
+    """Load the speaker of one worker, so that what is wrong with it is known before anything is spoken."""
+    _get_speaker()
 
 
 def _speak_job(job: _Job) -> _Outcome:
     """Say all of a job's texts; runs in a worker."""
-    from time import perf_counter
-
-    assert _speaker is not None  # noqa: S101 - the pool has started this worker by `_start_worker`
+    speaker = _get_speaker()
     begun = perf_counter()
     spoken_s = 0.0
     failures = []
     for language, text, audio in job.texts:
         try:
-            waveform = resample(_speaker.speak(text, language, job.voice, job.speed), job.rate_hz)
+            waveform = resample(speaker.speak(text, language, job.voice, job.speed), job.rate_hz)
         except (InputError, AudioInputError) as error:
             failures.append((language, " ".join(str(error).split())))
             continue
