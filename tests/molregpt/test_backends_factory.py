@@ -62,7 +62,7 @@ def test_every_back_end_keeps_the_protocol():
 
 @pytest.mark.parametrize("spec", ["gpt-4", "", "localhost:8000", "ftp://host"])
 def test_unknown_specifications_name_the_choices(spec):
-    with pytest.raises(InputError, match=r"unknown back end .*; choose neighbour, the folder .*, or the URL"):
+    with pytest.raises(InputError, match=r"unknown back end .*; choose local, neighbour, the folder .*, or the URL"):
         create_backend(spec)
 
 

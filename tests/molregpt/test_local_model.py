@@ -71,6 +71,69 @@ def test_evaluate_names_the_model_by_its_weights(
     assert scores["settings"]["backend"].startswith("local ")
 
 
+@pytest.mark.parametrize("method", ["lora", "prompt"])
+def test_an_adapter_learns_what_the_base_does_not_know(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], method: str
+) -> None:
+    # The user's own wording, which is in no caption of the base.
+    own = [Pair(pair.key, pair.smiles, f"Sample {pair.key} of our cupboard.") for pair in SHORT[:4]]
+    table = write_table(tmp_path / "own.tsv", own)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    arguments = ["adapt", "--base", str(folder), "--pairs", str(table), "--held-out", str(table)]
+    arguments += ["--out", str(tmp_path / "out"), "--method", method, "--rank", "16", "--prompt-length", "4"]
+    rate = {"lora": "5e-3", "prompt": "2e-2"}[method]
+    assert run([*arguments, "--steps", "60", "--batch-rows", "1", "--learning-rate", rate]) == 0
+    adapted = capsys.readouterr().out.strip()
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+    from molregpt.local.model import load_local_model
+    from molregpt.records import Question
+
+    local = load_local_model(Path(adapted))
+    [tokens] = [local.read(Question("mol2cap", own[0].smiles, ())).ids]
+    assert (tokens[0] >= local.vocabulary.size) == (method == "prompt")
+    scores = {}
+    for name, model in (("base", load_local_model(folder)), ("adapted", local)):
+        trips = [model.round_trip(Question("cap2mol", pair.caption, ()), [pair.smiles])[0] for pair in own]
+        scores[name] = sum(trips) / len(trips)
+    assert scores["adapted"] > scores["base"] + 0.5
+    assert run(["caption", own[0].smiles, "--pool", str(table), "--backend", adapted, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["caption"]
+
+
+def test_an_adapter_is_refused_on_an_adapter(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = write_table(tmp_path / "own.tsv", SHORT[:3])
+    arguments = ["adapt", "--pairs", str(table), "--held-out", str(table), "--out", str(tmp_path / "out")]
+    assert run([*arguments, "--base", str(folder), "--steps", "1", "--batch-rows", "1"]) == 0
+    adapted = capsys.readouterr().out.strip()
+    assert run([*arguments[:-1], str(tmp_path / "again"), "--base", adapted]) == 2
+    assert "adapt its base" in capsys.readouterr().err
+
+
+def test_tuning_improves_the_score_it_tunes_and_is_kept_in_the_card(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import shutil
+
+    from molregpt.local.model import load_local_model
+    from molregpt.local.tuning import tune_ranking
+
+    copy = Path(shutil.copytree(folder, tmp_path / "model"))
+    pool, other = (
+        write_table(tmp_path / "pool.tsv", SHORT),
+        [
+            Pair(pair.key, pair.smiles, pair.caption)
+            for pair in sorted(sample_pairs(), key=lambda pair: len(pair.smiles))
+        ],
+    )
+    watched = write_table(tmp_path / "watched.tsv", [pair for pair in other if pair not in SHORT][:6])
+    found = tune_ranking(copy, [pool], watched, rows=6, trials=50, seed=0)
+    for direction, tuned in found.items():
+        assert tuned.before <= tuned.after <= tuned.best_possible + 1e-9
+        assert load_local_model(copy).weights(direction) == tuned.weights
+    assert run(["caption", SHORT[0].smiles, "--pool", str(pool), "--backend", str(copy), "--json"]) == 0
+
+
 def test_a_folder_that_is_no_model_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["caption", "CCO", "--backend", str(tmp_path)]) == 2
     assert "not a checkpoint" in capsys.readouterr().err

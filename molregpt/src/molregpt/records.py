@@ -8,6 +8,8 @@ from typing import Literal
 Direction = Literal["mol2cap", "cap2mol"]
 """Which way a question goes: a molecule to be described, or a description to be drawn."""
 
+DIRECTIONS: tuple[Direction, ...] = ("mol2cap", "cap2mol")
+
 Origin = Literal["model", "repaired", "candidate", "neighbour"]
 """Where an answer comes from: the model's first answer, one asked again after a check failed, the best of several
 candidates, or the nearest neighbour's own text when nothing else was usable."""

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from molregpt.backends.neighbour import NeighbourBackend
 from molregpt.backends.options import BackendOptions
 from molregpt.errors import InputError
+from molregpt.local.shipped import SHIPPED_NAME
 
 if TYPE_CHECKING:
     from molregpt.backends.protocol import Backend
 
 CHOICES = (
-    "neighbour, the folder of a model that `molregpt train` made, or the URL of an OpenAI-compatible server such as "
-    "http://localhost:11434/v1"
+    "local, neighbour, the folder of a model that `molregpt train` or `molregpt adapt` made, or the URL of an "
+    "OpenAI-compatible server such as http://localhost:11434/v1"
 )
 
 
@@ -22,7 +23,7 @@ def create_backend(spec: str, options: BackendOptions | None = None) -> Backend:
     """Make the back end that `spec` names.
 
     Args:
-        spec: `neighbour`, the folder of a model of `molregpt train`, or the URL of an OpenAI-compatible server.
+        spec: `local`, `neighbour`, the folder of a model of ours, or the URL of an OpenAI-compatible server.
         options: Settings; each back end reads its own part.
 
     Raises:
@@ -40,9 +41,10 @@ def create_backend(spec: str, options: BackendOptions | None = None) -> Backend:
         from molregpt.backends.client import ChatClient
 
         return ChatBackend(ChatClient(spec, options.server), options)
-    if spec and Path(spec).is_dir():
+    if spec == SHIPPED_NAME or (spec and Path(spec).is_dir()):
         # torch takes a second or more to import, and the others do not need it.
         from molregpt.backends.local import LocalBackend
+        from molregpt.local.model import find_model, load_local_model
 
-        return LocalBackend(Path(spec))
+        return LocalBackend(load_local_model(find_model(spec)))
     raise InputError(f"unknown back end {spec!r}; choose {CHOICES}")

@@ -11,7 +11,19 @@ INPUT_ERROR = 2
 OUR_FAULT = 1
 INTERRUPTED = 130
 
-COMMANDS = ("caption", "generate", "retrieve", "evaluate", "score", "index", "data", "samples", "train")
+COMMANDS = (
+    "caption",
+    "generate",
+    "retrieve",
+    "evaluate",
+    "score",
+    "index",
+    "data",
+    "samples",
+    "train",
+    "adapt",
+    "tune",
+)
 """Each names a module of this package, and its dataclass of the same name in capitals."""
 
 

@@ -39,7 +39,12 @@ class _Block:
 
 
 def write_pair_shards(
-    folder: Path, pairs: Sequence[Pair], pool: Database, vocabulary: Vocabulary, config: CorpusConfig
+    folder: Path,
+    pairs: Sequence[Pair],
+    pool: Database,
+    vocabulary: Vocabulary,
+    config: CorpusConfig,
+    prefix: Sequence[int] = (),
 ) -> tuple[Path, ...]:
     """Write the examples of both directions; shards that are there already are kept.
 
@@ -49,6 +54,7 @@ def write_pair_shards(
         pool: Where neighbours come from; a pair never finds its own molecule.
         vocabulary: Gives the ids.
         config: How.
+        prefix: Ids that stand before each example, such as an adapter's learned vectors.
 
     Returns:
         The shards, in order.
@@ -66,10 +72,20 @@ def write_pair_shards(
             near = neighbours[block.direction].of(row)
             example = make_example(block.direction, pairs[row], near, vocabulary, config, block.number, row)
             if example is not None:
-                yield example
+                yield put_before(example, prefix)
 
     provenance = f"pairs {pool.digest} {sorted(asdict(config).items())} {hash_vocabulary(vocabulary)}"
+    if prefix:
+        provenance += f" {list(prefix)}"
     return write_shards(folder, blocks, examples, provenance=provenance)
+
+
+def put_before(example: Example, prefix: Sequence[int]) -> Example:
+    """The example with ids before it that are read and not learned."""
+    if not prefix:
+        return example
+    ids = np.concatenate([np.array(prefix, np.int32), example.ids])
+    return Example(example.key, ids, np.concatenate([np.zeros(len(prefix), np.bool_), example.loss_mask]))
 
 
 class _Neighbours:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from molregpt.errors import InputError
 
@@ -106,3 +107,36 @@ class TrainSettings:
     size: Size = field(default_factory=Size)
     course: Course = field(default_factory=Course)
     corpus: CorpusConfig = field(default_factory=CorpusConfig)
+
+
+@dataclass(frozen=True)
+class AdaptSettings:
+    """How a trained model is adapted to a table of one's own.
+
+    Attributes:
+        method: `lora` learns low-rank updates of the attention, `prompt` a few vectors that stand before the question.
+        rank: Rank of the updates (`lora`).
+        prompt_length: Number of vectors (`prompt`).
+        steps: Optimizer steps.
+        batch_rows: Rows of the model's length in a step.
+        learning_rate: Peak learning rate; None takes 2e-3 for `lora` and 2e-2 for `prompt`.
+        passes: How often each pair is used in each direction, each time with other neighbours.
+        seed: Seed of everything.
+
+    Raises:
+        InputError: A value is out of range.
+    """
+
+    method: Literal["lora", "prompt"] = "lora"
+    rank: int = 8
+    prompt_length: int = 16
+    steps: int = 200
+    batch_rows: int = 4
+    learning_rate: float | None = None
+    passes: int = 4
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("rank", "prompt_length", "steps", "batch_rows", "passes"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")

@@ -1,0 +1,41 @@
+"""`molregpt tune`: choose how a local model's candidates are ranked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional
+
+
+@dataclass(frozen=True, slots=True)
+class Tune:
+    """Choose on held-out pairs how a local model ranks its candidates, and write it into the model's card.
+
+    Attributes:
+        model: Folder of a model of `molregpt train`.
+        pairs: Tables in which neighbours are found; give the option again for more.
+        held_out: Table of pairs that the model was not trained on.
+        rows: The first so many of them are used.
+        trials: Weightings that are tried.
+        seed: Seed of candidates and weightings.
+    """
+
+    model: Annotated[Path, Positional]
+    pairs: tuple[Path, ...]
+    held_out: Path
+    rows: int = 400
+    trials: int = 2000
+    seed: int = 0
+
+    def run(self) -> None:
+        """Tune, and print what was found."""
+        from molregpt.local.tuning import tune_ranking
+
+        found = tune_ranking(self.model, self.pairs, self.held_out, rows=self.rows, trials=self.trials, seed=self.seed)
+        for direction, tuned in found.items():
+            print(
+                f"{direction}: greedy {tuned.greedy:.4f}, weights as they were {tuned.before:.4f}, "
+                f"tuned {tuned.after:.4f}, best candidate {tuned.best_possible:.4f}; {tuned.weights}"
+            )

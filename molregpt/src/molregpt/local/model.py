@@ -1,0 +1,168 @@
+"""A trained local model in memory: prompts, greedy answers, drawn answers, and what it makes of a given answer."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch.nn.utils.rnn import pad_sequence
+
+from molregpt.errors import InputError
+from molregpt.local.language import TASKS, slots_of
+from molregpt.local.ranking import Weights
+from molregpt.records import DIRECTIONS, Direction, Pair, Question
+from unitlm.adapt import KIND as ADAPTER
+from unitlm.adapt import load_adapter, prompt_ids
+from unitlm.checkpoint import MANIFEST, load_model, read_manifest
+from unitlm.drafts import generate_with_drafts
+from unitlm.files import Json
+from unitlm.generate import Continuation, continue_rows, prefill
+from unitlm.model import Decoder
+from unitlm.sampling import Choices, Sampling
+from unitlm.settings import parse_settings
+from unitlm.vocabulary import Vocabulary
+
+DRAWING = Sampling(temperature=0.8, top_p=0.95)
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A question as the model reads it.
+
+    Attributes:
+        ids: Token ids up to the opening mark of the answer.
+        alphabet: What the answer is written in.
+        shown: The examples that fit, the most similar first.
+    """
+
+    ids: tuple[int, ...]
+    alphabet: str
+    shown: tuple[Pair, ...]
+
+
+class LocalModel:
+    """A decoder with its vocabulary, as `molregpt train` or `molregpt adapt` left it."""
+
+    def __init__(self, decoder: Decoder, vocabulary: Vocabulary, card: dict[str, Json], digest: str) -> None:
+        """Put together what `load_local_model` read."""
+        self.decoder, self.vocabulary, self.card, self.digest = decoder, vocabulary, card, digest
+        self.shots, self.longest = int(str(card["shots"])), int(str(card["longest"]))
+        # Learned vectors of an adapter stand before everything else, as they did in training.
+        self._learned = tuple(prompt_ids(decoder))
+
+    def weights(self, direction: Direction) -> Weights:
+        """How candidates are ranked: as the model's card says, or by default."""
+        ranking = self.card.get("ranking")
+        stored = ranking.get(direction) if isinstance(ranking, dict) else None
+        if not isinstance(stored, dict):
+            return Weights()
+        return parse_settings(Weights, stored, f"the model's card: ranking of {direction}")
+
+    def read(self, question: Question) -> Prompt:
+        """Write a question as ids, with as many of the nearest examples as fit.
+
+        Raises:
+            InputError: The query alone is longer than what the model was trained on.
+        """
+        task = TASKS[question.direction]
+        given = "molecule" if question.direction == "mol2cap" else "caption"
+        # A quarter of what the model knows as a length is kept for the answer.
+        most = self.longest * 3 // 4
+        for count in range(min(self.shots, len(question.examples)), -1, -1):
+            shown = tuple(example.pair for example in question.examples[:count])
+            prompt = task.prompt({given: question.query}, self.vocabulary, [slots_of(pair) for pair in reversed(shown)])
+            ids = (*self._learned, *prompt.ids)
+            if len(ids) <= most:
+                return Prompt(ids, prompt.slot.alphabet, shown)
+        raise InputError(f"the query takes {len(ids)} tokens; the model reads {most}")
+
+    def write(self, prompt: Prompt, drafts: Sequence[str]) -> Continuation:
+        """The greedy answer; `drafts`, such as the examples' own answers, make it faster and do not change it."""
+        return generate_with_drafts(
+            self.decoder,
+            prompt.ids,
+            Choices.of(self.vocabulary, prompt.alphabet),
+            [self.vocabulary.encode(prompt.alphabet, draft) for draft in drafts],
+            limit=self.longest - len(prompt.ids),
+        ).continuation
+
+    @torch.inference_mode()
+    def draw(self, prompt: Prompt, count: int, seed: int) -> list[Continuation]:
+        """Draw `count` answers; the question is read once for all of them."""
+        limit = self.longest - len(prompt.ids)
+        hidden, cache = prefill(self.decoder, [prompt.ids], limit)
+        rows = torch.zeros(count, dtype=torch.int64)
+        cache.select(rows)
+        return continue_rows(
+            self.decoder,
+            hidden[rows],
+            cache,
+            Choices.of(self.vocabulary, prompt.alphabet),
+            steps=limit,
+            lengths=None,
+            sampling=DRAWING,
+            generator=torch.Generator().manual_seed(seed),
+        )
+
+    def text(self, prompt: Prompt, continuation: Continuation) -> str:
+        """What a continuation says."""
+        return str(self.vocabulary.decode(prompt.alphabet, continuation.ids))
+
+    @torch.inference_mode()
+    def round_trip(self, question: Question, answers: Sequence[str]) -> list[float]:
+        """How well each answer leads back to the question, without examples.
+
+        Returns:
+            Mean log-probability of the question's pieces given the answer, in nats, in the order of `answers`.
+        """
+        back = DIRECTIONS[1 - DIRECTIONS.index(question.direction)]
+        task = TASKS[back]
+        given, wanted = ("molecule", "caption") if back == "mol2cap" else ("caption", "molecule")
+        ids, masks = [], []
+        for answer in answers:
+            compiled = task.compile({given: answer, wanted: question.query}, self.vocabulary)
+            ids.append(torch.tensor([*self._learned, *compiled.ids]))
+            masks.append(torch.tensor([False] * len(self._learned) + list(compiled.loss_mask)))
+        padded, learned = pad_sequence(ids, batch_first=True), pad_sequence(masks, batch_first=True)  # [N, S]
+        targets = padded[:, 1:][learned[:, 1:]]  # [M]
+        logits = self.decoder(padded[:, :-1], at=learned[:, 1:])  # [M, V]
+        gains = -F.cross_entropy(logits.float(), targets, reduction="none")
+        counts = learned.sum(dim=1).tolist()
+        return [float(part.mean()) for part in torch.split(gains, counts)]
+
+
+def load_local_model(folder: Path) -> LocalModel:
+    """Load a folder of `molregpt train`, or one of `molregpt adapt` with the base that it names.
+
+    Raises:
+        InputError: The folder holds no such model, is damaged, or its base is not there or another one.
+    """
+    manifest = read_manifest(folder)
+    # The manifest names every weight file by its hash, so its own hash names the model.
+    digest = hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()[:16]
+    card = manifest["metadata"]
+    if manifest["kind"] == ADAPTER and isinstance(card, dict) and isinstance(card.get("base_folder"), str):
+        base = load_local_model(find_model(str(card["base_folder"])))
+        load_adapter(folder, base.decoder)
+        return LocalModel(base.decoder.eval(), base.vocabulary, {**base.card, **card}, digest)
+    if not isinstance(card, dict) or not isinstance(card.get("shots"), int) or not isinstance(card.get("longest"), int):
+        raise InputError(f"{folder}: not a model of `molregpt train`")
+    return LocalModel(load_model(folder).float(), Vocabulary.load(folder / "vocabulary.json"), dict(card), digest)
+
+
+def find_model(spec: str) -> Path:
+    """The folder of a model: `local` is the one that ships with the package, anything else a path.
+
+    Raises:
+        InputError: There is no such folder.
+    """
+    from molregpt.local.shipped import SHIPPED_NAME, shipped_model
+
+    folder = shipped_model() if spec == SHIPPED_NAME else Path(spec)
+    if not folder.is_dir():
+        raise InputError(f"{spec}: no such model folder")
+    return folder

@@ -1,0 +1,166 @@
+"""Chooses, on held-out pairs, how much each judgement of a candidate counts, and writes it into the model's card.
+
+Candidates are written and judged once; then thousands of weightings are tried on them, which costs nothing. The
+weightings are drawn, not searched by gradient: the scores are steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.progress import track
+
+from molregpt.backends.local import CANDIDATES
+from molregpt.console import messages
+from molregpt.data.table import read_pairs
+from molregpt.database import Database, join_tables
+from molregpt.errors import InputError
+from molregpt.local.candidates import judge, propose
+from molregpt.local.model import LocalModel, load_local_model
+from molregpt.local.ranking import Judged, Weights, caption_similarities, molecule_similarities
+from molregpt.metrics.bleu import LONGEST, bleu_of_sums, count_ngrams
+from molregpt.metrics.tokenization import load_tokenizer
+from molregpt.records import DIRECTIONS, Direction, Pair, Question
+from molregpt.retrieval.strategies import STANDARD, create_retriever
+from unitlm.checkpoint import MANIFEST, read_manifest
+from unitlm.files import Json, write_json
+
+Floats = NDArray[np.float64]
+
+_NAMES = tuple(field.name for field in fields(Weights))
+# What drawn weightings are spread around: a nat is worth less than a whole unit of similarity.
+_SCALES = {"confidence": 0.3, "consensus": 1.0, "nearness": 0.3, "round_trip": 0.3, "checks": 0.3}
+
+
+_KEPT = 0.7
+"""Share of the judgements that a drawn weighting looks at."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """One held-out pair: judgements [N, 5] of its candidates, and what each would score [N, ...]."""
+
+    judgements: Floats
+    scores: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """What tuning found for one direction.
+
+    Attributes:
+        weights: The best weighting.
+        greedy: Score of the greedy answers, 0 to 1; see `tune_ranking`.
+        before: Score with the weights that the model had.
+        after: Score with the new ones.
+        best_possible: Score if the best candidate were always chosen.
+    """
+
+    weights: Weights
+    greedy: float
+    before: float
+    after: float
+    best_possible: float
+
+
+def tune_ranking(
+    folder: Path, tables: Sequence[Path], held_out: Path, *, rows: int, trials: int, seed: int
+) -> dict[Direction, Tuned]:
+    """Choose the weights of both directions and write them into the card of the model in `folder`.
+
+    Captions are scored by the mean of corpus BLEU-4 (SciBERT tokens) and the mean n-gram F1; molecules by the mean of
+    three fingerprint similarities plus half the share of exact matches.
+
+    Args:
+        folder: A model of `molregpt train`.
+        tables: The pool in which neighbours are found.
+        held_out: Pairs that the model was not trained on.
+        rows: The first so many of them are used.
+        trials: Weightings that are tried.
+        seed: Seed of the candidates and of the weightings.
+
+    Raises:
+        InputError: A table or the model cannot be read, or no held-out pair has candidates.
+    """
+    model = load_local_model(folder)
+    pool = Database(join_tables([(table.name, read_pairs(table)) for table in tables]))
+    watched = read_pairs(held_out)[:rows]
+    found: dict[Direction, Tuned] = {}
+    for direction in DIRECTIONS:
+        cases = [case for case in _cases(model, pool, watched, direction, seed) if case is not None]
+        if not cases:
+            raise InputError(f"{held_out}: no pair has a candidate ({direction})")
+        found[direction] = _search(cases, direction, model.weights(direction), trials, seed)
+    manifest = dict(read_manifest(folder))
+    card = dict(cast(dict[str, Json], manifest["metadata"]))
+    card["ranking"] = {direction: cast(Json, asdict(tuned.weights)) for direction, tuned in found.items()}
+    write_json(folder / MANIFEST, {**manifest, "metadata": card})
+    return found
+
+
+def _cases(
+    model: LocalModel, pool: Database, pairs: Sequence[Pair], direction: Direction, seed: int
+) -> list[_Case | None]:
+    retriever = create_retriever(STANDARD[direction], pool, direction)
+    cases = []
+    for pair in track(pairs, f"writing candidates, {direction}", console=messages(), transient=True):
+        query, wanted = (pair.smiles, pair.caption) if direction == "mol2cap" else (pair.caption, pair.smiles)
+        examples = retriever.retrieve(query, model.shots, pool.rows_of(key=pair.key, smiles=pair.smiles))
+        question = Question(direction, query, tuple(examples))
+        judged = judge(model, question, propose(model, question, CANDIDATES, seed))
+        cases.append(_case(direction, judged, wanted) if judged else None)
+    return cases
+
+
+def _case(direction: Direction, judged: Sequence[Judged], wanted: str) -> _Case:
+    judgements = np.array([[getattr(candidate, name) for name in _NAMES] for candidate in judged])
+    texts = [candidate.text for candidate in judged]
+    if direction == "mol2cap":
+        [expected, *predicted] = load_tokenizer().tokenize([wanted, *texts])
+        counts = np.array([count_ngrams(tokens, expected) for tokens in predicted], dtype=np.float64)
+        return _Case(judgements, np.hstack([counts, caption_similarities(texts, [wanted])]))
+    from molindex.smiles import parse_smiles
+
+    molecules, target = [parse_smiles(text) for text in texts], parse_smiles(wanted)
+    same = np.array([[_inchi(molecule) == _inchi(target)] for molecule in molecules], dtype=np.float64)
+    return _Case(judgements, np.hstack([molecule_similarities(molecules, [target]), same]))
+
+
+def _inchi(molecule: object) -> str:
+    from rdkit.Chem import MolToInchi
+
+    return str(MolToInchi(molecule))  # type: ignore[no-untyped-call]
+
+
+def _search(cases: Sequence[_Case], direction: Direction, present: Weights, trials: int, seed: int) -> Tuned:
+    chance = np.random.default_rng(seed)
+    scales = np.array([_SCALES[name] for name in _NAMES])
+    drawn = (
+        scales * np.exp(chance.normal(0.0, 1.0, (trials, len(_NAMES)))) * (chance.random((trials, len(_NAMES))) < 0.7)
+    )
+    present_row = np.array([getattr(present, name) for name in _NAMES])
+    totals = [_score(cases, direction, [int((case.judgements @ row).argmax()) for case in cases]) for row in drawn]
+    before = _score(cases, direction, [int((case.judgements @ present_row).argmax()) for case in cases])
+    best = int(np.argmax(totals))
+    row, after = (drawn[best], totals[best]) if totals[best] > before else (present_row, before)
+    last = [case.scores[:, -1] if direction == "mol2cap" else case.scores[:, 0] for case in cases]
+    return Tuned(
+        Weights(**{name: round(float(value), 4) for name, value in zip(_NAMES, row, strict=True)}),
+        greedy=_score(cases, direction, [0] * len(cases)),
+        before=before,
+        after=after,
+        best_possible=_score(cases, direction, [int(values.argmax()) for values in last]),
+    )
+
+
+def _score(cases: Sequence[_Case], direction: Direction, chosen: Sequence[int]) -> float:
+    rows = np.array([case.scores[index] for case, index in zip(cases, chosen, strict=True)])
+    if direction == "mol2cap":
+        bleu = float(bleu_of_sums(rows[:, :-1].sum(axis=0), LONGEST))
+        return (bleu + float(rows[:, -1].mean())) / 2.0
+    return float(rows[:, 0].mean() + 0.5 * rows[:, 1].mean())
