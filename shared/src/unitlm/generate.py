@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from unitlm.adapt import prompt_ids
 from unitlm.alphabet import Content
 from unitlm.cache import KeyValueCache
 from unitlm.errors import InputError
@@ -211,11 +212,12 @@ def prefill(
     for row, prompt in enumerate(prompts):
         ids[row, : len(prompt)] = torch.tensor(prompt)
     # Looked at here, while the ids are on the host: on an accelerator such an id would take the whole process down.
-    outside = ((ids < 0) | (ids >= model.config.vocabulary_size)).nonzero().tolist()
+    readable = model.config.vocabulary_size + len(prompt_ids(model))
+    outside = ((ids < 0) | (ids >= readable)).nonzero().tolist()
     if outside:
         row, column = outside[0]
         where = f"id {int(ids[row, column])} at position {column} of prompt {row}"
-        raise InputError(f"generate: {where} is not in 0..{model.config.vocabulary_size - 1}")
+        raise InputError(f"generate: {where} is not in 0..{readable - 1}")
     embedded = model.embed(ids.to(model.embedding.weight.device))
     return read_rows(model, embedded, [len(prompt) for prompt in prompts], room, prefixes)
 
