@@ -211,3 +211,17 @@ def test_wrong_shapes_are_refused():
         replace(SHAPE, heads=5)
     with pytest.raises(InputError, match="nothing is asked"):
         Masking(mask_share=0.0, heard_weight=0.0)
+
+
+def test_command(tones, tmp_path, capsys):
+    from polyvoice.cli.main import run
+
+    audio, labels = tones
+    course = {"steps": 2, "batch-frames": 400, "warmup-steps": 0, "held-out-share": 0.2, "precision": "fp32"}
+    shape = {"conv-layers": SHAPE.conv_layers, "layers": 1, "width": 16, "heads": 2, "position-groups": 2}
+    options = [f"--{name}={value}" for name, value in {**course, **shape}.items()]
+    command = ["train", "encoder", "--audio-folder", str(audio), "--out", str(tmp_path / "run"), *options]
+    assert run([*command, "--labels", str(labels)]) == 0
+    assert capsys.readouterr().out.split() == [str(tmp_path / "run" / "hubert.pt")]
+    assert run([*command, "--labels", str(tmp_path)]) == 2
+    assert "there is nothing extracted in it" in capsys.readouterr().err

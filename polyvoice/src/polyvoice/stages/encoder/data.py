@@ -108,13 +108,14 @@ def read_labels(folders: Sequence[Path], audio_folder: Path, held_out_share: flo
         clusters.append(info.units.clusters)
         opened.append(rows)
     digest = hashlib.sha256(repr(clusters).encode())
-    train, held_out = [], []
-    for found in zip_longest(*opened):
-        rows = [row for row in found if row is not None]
-        written = rows[0].audio
-        if len(rows) < len(found) or any(row.audio != written for row in rows):
+    train: list[LabelledUtterance] = []
+    held_out: list[LabelledUtterance] = []
+    for together in zip_longest(*opened):
+        found = [row for row in together if row is not None]
+        written = found[0].audio
+        if len(found) < len(together) or any(row.audio != written for row in found):
             raise InputError(f"{folders[0]}: the folders of labels do not list the same files (look for {written})")
-        units = [row.units for row in rows if row.units is not None]
+        units = [row.units for row in found if row.units is not None]
         # A frame more or less is a matter of how an encoder treats the end.
         frames = min(len(values) for values in units)
         labels = np.stack([values[:frames] for values in units]).astype(np.int16)  # [L, T]
@@ -162,7 +163,7 @@ class BatchPlan:
 
     def _draw(self, epoch: int) -> list[np.ndarray[tuple[int], np.dtype[np.int64]]]:
         generator = np.random.default_rng([self._seed, epoch])
-        batches = []
+        batches: list[np.ndarray[tuple[int], np.dtype[np.int64]]] = []
         for members, rows in self._buckets:
             shuffled = generator.permutation(members)
             batches.extend(shuffled[start : start + rows] for start in range(0, len(shuffled), rows))
@@ -222,7 +223,8 @@ def label_positions(frames: int, speed: float) -> Units:
     Frame t of the crop is centred 200 + 320 t samples into it, so `speed` times as far into the recording.
     """
     centres = (np.arange(frames) + _CENTRE) * speed
-    return np.maximum(np.rint(centres - _CENTRE), 0).astype(np.int64)
+    positions: Units = np.maximum(np.rint(centres - _CENTRE), 0).astype(np.int64)
+    return positions
 
 
 def frames_at_speed(frames: int, speed: float) -> int:

@@ -201,7 +201,7 @@ class EncoderSettings:
     Attributes:
         labels: folders that `speechunits extract` wrote, with units at 50 Hz. Several are several questions about
             each frame (two clusterings say more than one); they must list the same files.
-        audio_folder: where the paths in the labels start from.
+        audio_folder: where the paths in the labels start from: the folder of the list that was extracted.
         out: the run's folder; the same command continues what it finds there.
         shape: of the model.
         masking: what is hidden and asked.
