@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from speechunits.encoders.geometry import SAMPLE_RATE_HZ
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from speechunits.audio import Samples
 
 _EQUALIZER_POINTS = 8  # over the mel scale: about one for three critical bands
-_SILENCE = 1e-8  # mean square below which nothing is mixed in: a ratio to silence says nothing
+_SILENCE = 1e-8  # mean square, -80 dB: a ratio to less says nothing
 
 
 def augment(crops: Samples, settings: Augmentation, generator: np.random.Generator) -> Samples:
@@ -82,12 +83,10 @@ def coloured_noise(samples: int, generator: np.random.Generator) -> Samples:
 def scale_to_ratio(added: Samples, sound: Samples, ratio_db: float) -> Samples:
     """Return `added` scaled so that `sound` has `ratio_db` times its power; nothing where either is silent."""
     power, added_power = float(np.mean(sound**2)), float(np.mean(added**2))
-    if min(power, added_power) < _SILENCE * 1e-4 or power < _SILENCE:
+    if min(power, added_power) < _SILENCE:
         return np.zeros_like(added)
     return added * np.float32(np.sqrt(power / added_power * 10.0 ** (-ratio_db / 10.0)))
 
 
-def _mel(
-    frequency_hz: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
-) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+def _mel(frequency_hz: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return 2595.0 * np.log10(1.0 + frequency_hz / 700.0)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import soundfile
 
 from polyvoice.errors import InputError
@@ -46,12 +47,12 @@ class LabelledUtterance:
     """
 
     audio: Path
-    labels: np.ndarray[tuple[int, int], np.dtype[np.int16]]
+    labels: npt.NDArray[np.int16]
 
     @property
     def frames(self) -> int:
         """T."""
-        return self.labels.shape[1]
+        return int(self.labels.shape[1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +148,7 @@ class BatchPlan:
             (np.array(members), max(1, batch_frames // max(lengths[member] for member in members)))
             for _, members in sorted(buckets.items())
         ]
-        self._epoch, self._order = -1, list[np.ndarray[tuple[int], np.dtype[np.int64]]]()
+        self._epoch, self._order = -1, list[npt.NDArray[np.int64]]()
 
     @property
     def batches_per_epoch(self) -> int:
@@ -159,11 +160,12 @@ class BatchPlan:
         epoch, index = divmod(step - 1, self.batches_per_epoch)
         if epoch != self._epoch:
             self._epoch, self._order = epoch, self._draw(epoch)
-        return self._order[index].tolist()
+        positions: list[int] = self._order[index].tolist()
+        return positions
 
-    def _draw(self, epoch: int) -> list[np.ndarray[tuple[int], np.dtype[np.int64]]]:
+    def _draw(self, epoch: int) -> list[npt.NDArray[np.int64]]:
         generator = np.random.default_rng([self._seed, epoch])
-        batches: list[np.ndarray[tuple[int], np.dtype[np.int64]]] = []
+        batches: list[npt.NDArray[np.int64]] = []
         for members, rows in self._buckets:
             shuffled = generator.permutation(members)
             batches.extend(shuffled[start : start + rows] for start in range(0, len(shuffled), rows))

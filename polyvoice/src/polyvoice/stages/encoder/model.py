@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from fairseq.models.hubert import HubertModel
 
     from polyvoice.stages.encoder.settings import HubertShape, Masking
-
-Mask = np.ndarray[tuple[int, int], np.dtype[np.bool_]]
 
 _FRAME_RATE_HZ = SAMPLE_RATE_HZ / HOP_SAMPLES
 _TASK: Mapping[str, object] = {"sample_rate": SAMPLE_RATE_HZ, "normalize": True, "label_rate": _FRAME_RATE_HZ}
@@ -87,10 +86,13 @@ def build_hubert(shape: HubertShape, masking: Masking, clusters: Sequence[int]) 
         warnings.simplefilter("ignore", FutureWarning)
         # Of a dictionary of labels the model asks the length only.
         labels = [range(count) for count in clusters]
-        return HubertModel(HubertConfig(**_options(shape, masking)), HubertPretrainingConfig(**_TASK), labels)
+        model = HubertModel(HubertConfig(**_options(shape, masking)), HubertPretrainingConfig(**_TASK), labels)
+    # fairseq draws them from 0 to 1, so that all point the same way (cosine 0.75) and first have to be told apart.
+    torch.nn.init.normal_(model.label_embs_concat)
+    return model
 
 
-def draw_mask(rows: int, frames: int, masking: Masking, generator: np.random.Generator) -> Mask:
+def draw_mask(rows: int, frames: int, masking: Masking, generator: np.random.Generator) -> npt.NDArray[np.bool_]:
     """Draw which frames are hidden: spans at random starts, which may overlap (HuBERT, section 3.2; wav2vec 2.0).
 
     Args:
