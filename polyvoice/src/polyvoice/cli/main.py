@@ -17,6 +17,7 @@ COMMANDS = (
     "tasks",
     "train",
     "bundle",
+    "ablate",
     "evaluate",
     "samples",
     "corpus",
