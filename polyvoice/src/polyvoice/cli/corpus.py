@@ -7,16 +7,20 @@ from typing import Annotated
 
 from tyro.conf import arg, subcommand
 
-from polyvoice.cli.corpus_manifests import Merge
+from polyvoice.cli.corpus_manifests import Augment, Merge
 from polyvoice.cli.corpus_speak import Speak
+from polyvoice.cli.corpus_tatoeba import Tatoeba
 
 
 @dataclass(frozen=True, kw_only=True)
 class Corpus:
-    """Make and bring in parallel speech: every action but `phrasebook` writes a pair manifest."""
+    """Make and bring in parallel speech; every action writes a pair manifest, or texts to be spoken."""
 
     action: Annotated[
-        Annotated[Speak, subcommand("speak")] | Annotated[Merge, subcommand("merge")],
+        Annotated[Speak, subcommand("speak")]
+        | Annotated[Tatoeba, subcommand("tatoeba")]
+        | Annotated[Augment, subcommand("augment")]
+        | Annotated[Merge, subcommand("merge")],
         arg(name=""),
     ]
     """What to do."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
+
+from polyvoice.corpus.augmentation import Augmentation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,3 +28,41 @@ class Merge:
         from polyvoice.corpus.merge import merge_manifests
 
         print(merge_manifests(self.manifests, self.out, drop_leaks=self.drop_leaks))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augment:
+    """Write augmented copies of training rows: speed, pitch, noise, rooms and telephones, on the source side only.
+
+    A run that was killed goes on. Train with the originals beside the copies: merge both manifests.
+    """
+
+    manifest: Annotated[Path, Positional]
+    """Pair manifest; only its rows of split train are copied."""
+    out: Path
+    """Folder to write to: pairs.tsv and audio."""
+    copies: int = 1
+    """Copies of each row."""
+    both_directions: bool = False
+    """Also turn each row round, and augment what was its target."""
+    seed: int = 0
+    """Another seed, other copies."""
+    workers: int = os.cpu_count() or 1
+    """Processes; one a core by default."""
+    settings: Annotated[Augmentation, arg(name="")] = field(default_factory=Augmentation)
+    """What may happen to speech."""
+
+    def run(self) -> None:
+        """Augment, and say how many rows there are."""
+        from polyvoice.corpus.augment_corpus import MANIFEST, augment_corpus
+
+        rows = augment_corpus(
+            self.manifest,
+            self.out,
+            self.settings,
+            copies=self.copies,
+            both_directions=self.both_directions,
+            seed=self.seed,
+            workers=self.workers,
+        )
+        print(f"{self.out / MANIFEST}: {rows:,} rows")

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import multiprocessing
-import os
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from threading import Thread
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -19,13 +14,14 @@ from polyvoice.corpus.manifest import COLUMNS, PairRow, format_row
 from polyvoice.corpus.speak.progress import SpeakingProgress
 from polyvoice.corpus.speak.voices import choose_voices
 from polyvoice.corpus.splits import hash_fraction
+from polyvoice.corpus.workers import claim_folder, open_pool
 from polyvoice.errors import InputError
 from speechunits.audio import resample
 from speechunits.errors import InputError as AudioInputError
-from speechunits.files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from concurrent.futures import ProcessPoolExecutor
 
     from polyvoice.corpus.speak.speaker import Speaker
     from polyvoice.corpus.speak.texts import TextTable
@@ -147,16 +143,11 @@ def speak_corpus(
     if takes < 1 or workers < 1:
         raise InputError(f"takes and workers are at least 1, not {takes} and {workers}")
     jobs = list(_plan(table, out, voices, settings, takes))
-    _claim(out, settings)
-    with ProcessPoolExecutor(workers, initializer=_start_worker, initargs=(load_speaker,)) as pool:
-        try:
-            # First of all, so that workers are forked before the tables are open, whose locks they would else hold.
-            pool.submit(_load_speaker).result()
-            return _speak_jobs(jobs, out, pool)
-        except BaseException:
-            # Else an interrupted run would first speak all the rest, which nobody would then write.
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    claim_folder(out, SETTINGS, asdict(settings))
+    with open_pool(workers, _prepare, (load_speaker,)) as pool:
+        # First of all, so that what is wrong with the speaker is known before anything is spoken.
+        pool.submit(_load_speaker).result()
+        return _speak_jobs(jobs, out, pool)
 
 
 def _speak_jobs(jobs: Sequence[_Job], out: Path, pool: ProcessPoolExecutor) -> SpeakSummary:
@@ -204,42 +195,16 @@ def _plan(table: TextTable, out: Path, voices: dict[str, str], settings: SpeakSe
             yield _Job(voice, round(speed, 3), settings.rate_hz, texts, pairs)
 
 
-def _claim(out: Path, settings: SpeakSettings) -> None:
-    """Write the settings into a new folder, or find the same ones in it."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        path = out / SETTINGS
-        if not path.exists():
-            write_atomically(path, (json.dumps(asdict(settings), indent=2) + "\n").encode())
-        found = json.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise InputError(f"{out}: cannot be written ({error.strerror})") from None
-    except json.JSONDecodeError:
-        raise InputError(f"{path}: not the settings of a spoken corpus") from None
-    if found != asdict(settings):
-        raise InputError(f"{path}: this corpus was begun with other settings; continue with those, or in a new folder")
-
-
 _get_speaker: Callable[[], Speaker]
 
 
-def _start_worker(load_speaker: Callable[[], Speaker]) -> None:
-    """Runs first in each worker, whose own these globals are."""
+def _prepare(load_speaker: Callable[[], Speaker]) -> None:
+    """Runs first in each worker, whose own this global is."""
     global _get_speaker
     _get_speaker = cache(load_speaker)
-    # A worker whose parent was killed would wait for work for ever, with the model in memory.
-    Thread(target=_exit_with_parent, daemon=True).start()
-
-
-def _exit_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _load_speaker() -> None:
-    """Load the speaker of one worker, so that what is wrong with it is known before anything is spoken."""
     _get_speaker()
 
 
