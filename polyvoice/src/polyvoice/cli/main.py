@@ -12,6 +12,7 @@ OUR_FAULT = 1
 INTERRUPTED = 130
 
 COMMANDS = (
+    "translate",
     "units",
     "kmeans",
     "tasks",

@@ -1,0 +1,52 @@
+"""Settings of a translation: light to import, checked when made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from polyvoice.errors import InputError
+
+Route = Literal["direct", "chain"]
+Durations = Literal["model", "mean"]
+
+
+@dataclass(frozen=True)
+class PipelineOptions:
+    """How speech is translated.
+
+    Attributes:
+        route: `direct` from units to units, or `chain` by way of the text of both languages.
+        beams: hypotheses of the translation's beam search; 1 takes the most probable unit each time.
+        durations: `model` predicts how long each unit lasts; `mean` takes its mean length in training, scaled to the
+            source's length.
+        temperature: of drawing the codec's first level; 0 takes the most probable code.
+        top_p: draw from the smallest set of this probability only.
+        best_of: draws of which the one with the largest mean log-probability is taken.
+        longest_piece_s: longer recordings are cut, in pauses where there are any.
+        pause_s: pauses from this length on are always between pieces.
+        longest_voice_s: the most of a recording that the voice is taken from.
+
+    Raises:
+        InputError: a value is out of range.
+    """
+
+    route: Route = "direct"
+    beams: int = 1
+    durations: Durations = "model"
+    temperature: float = 0.8
+    top_p: float = 0.9
+    best_of: int = 1
+    longest_piece_s: float = 10.0
+    pause_s: float = 0.7
+    longest_voice_s: float = 4.0
+
+    def __post_init__(self) -> None:
+        for name in ("beams", "best_of"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("longest_piece_s", "pause_s", "longest_voice_s"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"{name} must be above 0, got {getattr(self, name):g}")
+        if self.longest_voice_s < 0.5:
+            raise InputError(f"a voice cannot be told from {self.longest_voice_s:g} s; 0.5 s is the least")

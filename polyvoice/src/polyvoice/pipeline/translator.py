@@ -1,0 +1,212 @@
+"""The way of a recording through a bundle: every step of a translation, in order, each timed."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from polyvoice.bundle.loading import Bundle
+from polyvoice.bundle.manifest import FILE
+from polyvoice.errors import InputError
+from polyvoice.evaluation.translator import Translated
+from polyvoice.pipeline.join import Spoken, join_pieces
+from polyvoice.pipeline.settings import PipelineOptions
+from polyvoice.pipeline.timing import Stopwatch
+from polyvoice.stages.synthesize.synthesizer import SynthesisOptions
+from polyvoice.stages.translate.decoding import TranslateOptions, Translation
+from speechunits.audio import Waveform, resample
+from speechunits.codecs.protocol import Codes
+from speechunits.runs import Runs, Units, deduplicate, expand
+from speechunits.segments import Segment, cut_at_pauses
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Voice:
+    """A voice prompt: somebody's speech, as the synthesiser reads it.
+
+    Attributes:
+        units: one a unit frame, `[T]`.
+        codes: of all levels, `[K, T']`.
+        language: what is spoken.
+    """
+
+    units: Units
+    codes: Codes
+    language: str
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Piece:
+    """One piece of a recording, translated.
+
+    Attributes:
+        segment: where it was.
+        source: its units and their lengths.
+        translation: what the translation model wrote.
+        runs: the units of the translation and their lengths.
+        waveform: the speech; None when the translation is empty.
+        seconds: compute seconds of each stage.
+    """
+
+    segment: Segment
+    source: Runs
+    translation: Translation
+    runs: Runs
+    waveform: Waveform | None
+    seconds: Mapping[str, float]
+
+
+class SpeechTranslator:
+    """Translates speech with the models of a bundle; a `polyvoice.evaluation.translator.Translator`."""
+
+    def __init__(self, bundle: Bundle, options: PipelineOptions | None = None) -> None:
+        """Translate with `bundle`; its parts are read when they are first needed, or by `warm_up`."""
+        self._bundle, self._options = bundle, options or PipelineOptions()
+
+    @property
+    def identity(self) -> str:
+        """The bundle by its manifest, and the options."""
+        digest = hashlib.sha256((self._bundle.folder / FILE).read_bytes()).hexdigest()[:16]
+        return f"bundle {self._bundle.manifest.name} {digest} {sorted(asdict(self._options).items())}"
+
+    @property
+    def rate_hz(self) -> int:
+        """Sample rate of what is said."""
+        return self._bundle.codec.sample_rate_hz
+
+    def source_of(self, target: str, source: str | None = None) -> str:
+        """The language to translate from: the one given, or the only one that can be translated into `target`.
+
+        Raises:
+            InputError: the bundle does not translate so, or from several languages and none is given.
+        """
+        ways = self._bundle.manifest.directions
+        listed = ", ".join(f"{way.source} to {way.target}" for way in ways)
+        found = [way.source for way in ways if way.target == target and source in (None, way.source)]
+        if not found:
+            asked = f"to {target!r}" if source is None else f"{source!r} to {target!r}"
+            raise InputError(f"the bundle does not translate {asked}; it translates {listed}")
+        if len(found) > 1:
+            raise InputError(f"{target} can be translated from {' and '.join(found)}: say which (--from)")
+        return found[0]
+
+    def hear_voice(self, waveform: Waveform, language: str) -> Voice:
+        """Make a voice prompt of a recording's first speech.
+
+        Raises:
+            InputError: there is no speech in it.
+        """
+        cuts = cut_at_pauses(waveform, longest_s=self._options.longest_voice_s, pause_s=self._options.pause_s)
+        if not cuts:
+            raise InputError("no speech in it to take a voice from")
+        # The longest piece that is allowed: a longer prompt tells more of a voice.
+        return self._hear(_slice(waveform, max(cuts, key=lambda cut: cut.duration_s)), language)
+
+    def pieces(
+        self, waveform: Waveform, source: str, target: str, *, seed: int = 0, voice: Voice | None = None
+    ) -> Iterator[Piece]:
+        """Translate piece by piece; each is ready to be heard while the next is translated.
+
+        Args:
+            waveform: the recording; silence has no pieces.
+            source: what is spoken.
+            target: the language to translate into.
+            seed: of all draws.
+            voice: who shall speak; the recording's own longest piece when not given, the same for all pieces.
+
+        Raises:
+            InputError: the bundle does not translate so.
+        """
+        self.source_of(target, source)
+        options = self._options
+        cuts = cut_at_pauses(waveform, longest_s=options.longest_piece_s, pause_s=options.pause_s)
+        if not cuts:
+            return
+        if voice is None:
+            longest = max(cuts, key=lambda cut: cut.duration_s)
+            stop_s = min(longest.stop_s, longest.start_s + options.longest_voice_s)
+            voice = self._hear(_slice(waveform, Segment(longest.start_s, stop_s)), source)
+        for number, cut in enumerate(cuts):
+            yield self._translate_piece(_slice(waveform, cut), cut, source, target, voice, seed + number)
+
+    def translate(
+        self, waveform: Waveform, source_lang: str, target_lang: str, *, seed: int, voice: Voice | None = None
+    ) -> Translated:
+        """Translate a recording; see `pieces`."""
+        began = time.perf_counter()
+        first_audio_s: float | None = None
+        watch = Stopwatch()
+        done: list[Piece] = []
+        for piece in self.pieces(waveform, source_lang, target_lang, seed=seed, voice=voice):
+            if first_audio_s is None and piece.waveform is not None:
+                first_audio_s = time.perf_counter() - began
+            watch.add(piece.seconds)
+            done.append(piece)
+        said = [piece.translation.text_said for piece in done if piece.translation.text_said is not None]
+        return Translated(
+            waveform=join_pieces([Spoken(piece.segment, piece.waveform) for piece in done], self.rate_hz),
+            runs=Runs(
+                np.concatenate([np.empty(0, np.int64), *(piece.runs.units for piece in done)]),
+                np.concatenate([np.empty(0, np.int64), *(piece.runs.lengths for piece in done)]),
+            ),
+            text=" ".join(said) if said else None,
+            seconds=watch.seconds,
+            first_audio_s=first_audio_s,
+        )
+
+    def _translate_piece(
+        self, waveform: Waveform, segment: Segment, source: str, target: str, voice: Voice, seed: int
+    ) -> Piece:
+        """All stages, for one piece."""
+        bundle, options = self._bundle, self._options
+        watch = Stopwatch()
+        with watch.time("encode"):
+            frames = self._units(waveform)
+        heard = deduplicate(frames)
+        with watch.time("translate"):
+            how = TranslateOptions(route=options.route, beams=options.beams)
+            translation = bundle.translator.translate(heard.units, source, target, options=how, seed=seed)
+        if not translation.units.size:
+            nothing = Runs(np.empty(0, np.int64), np.empty(0, np.int64))
+            return Piece(segment, heard, translation, nothing, None, watch.seconds)
+        with watch.time("duration"):
+            if options.durations == "model":
+                lengths = bundle.duration.predict(heard, translation.units, source, target, seed=seed)
+            else:
+                lengths = bundle.mean_durations.predict(heard, translation.units)
+        runs = Runs(translation.units, lengths)
+        with watch.time("synthesize"):
+            codes = bundle.synthesizer.synthesize(
+                voice.units,
+                voice.codes,
+                expand(runs),
+                voice.language,
+                target,
+                options=SynthesisOptions(temperature=options.temperature, top_p=options.top_p, best_of=options.best_of),
+                seed=seed,
+            )
+        with watch.time("decode"):
+            spoken = bundle.codec.decode(codes)
+        return Piece(segment, heard, translation, runs, spoken, watch.seconds)
+
+    def _units(self, waveform: Waveform) -> Units:
+        """Units of speech, one a frame."""
+        encoder = self._bundle.encoder
+        heard = resample(waveform, encoder.sample_rate_hz)
+        if heard.samples.size < encoder.shortest_samples:
+            raise InputError(f"{heard.duration_s:.3f} s of speech are shorter than one frame of the encoder")
+        [features] = encoder.encode([heard])
+        return self._bundle.kmeans.assign(features)
+
+    def _hear(self, waveform: Waveform, language: str) -> Voice:
+        """The voice of one stretch of speech."""
+        return Voice(self._units(waveform), self._bundle.codec.encode(waveform), language)
+
+
+def _slice(waveform: Waveform, segment: Segment) -> Waveform:
+    start, stop = (round(second * waveform.rate_hz) for second in (segment.start_s, segment.stop_s))
+    return Waveform(waveform.samples[start:stop], waveform.rate_hz)
