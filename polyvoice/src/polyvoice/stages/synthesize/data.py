@@ -6,6 +6,7 @@ Everything here is at the codec's frame rate. Letters in shapes: T frame, K leve
 from __future__ import annotations
 
 import sys
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -168,8 +169,12 @@ class VoiceCorpus:
     def _draw_partner(self, pair: SpokenPair, target: Speech, row: int, chance: np.random.Generator) -> Speech | None:
         """Another utterance of the target's speaker and language."""
         rows = self._partners.get((pair.speaker, target.language), []) if pair.speaker is not None else []
-        others = [other for other in rows if other != row]
-        return self._pairs[others[int(chance.integers(len(others)))]][2] if others else None
+        if len(rows) < 2:
+            return None
+        drawn = int(chance.integers(len(rows) - 1))
+        partner = self._pairs[rows[drawn + (drawn >= bisect_left(rows, row))]][2]
+        # One recording may be the target of several pairs; as a prompt of itself it would teach to copy.
+        return None if np.array_equal(partner.codes, target.codes) else partner
 
     def _fit(self, key: str, prompt: Speech, target: Speech, longest: int, chance: np.random.Generator) -> VoiceExample:
         prompt = prompt.crop(self._settings.prompt_frames, chance)

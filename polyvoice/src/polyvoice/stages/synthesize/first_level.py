@@ -121,11 +121,12 @@ class FirstLevelModel:
 
     Attributes:
         card: what the stage is.
+        writer: makes examples and queries in its ids.
         voice: how its training examples were made.
     """
 
     def __init__(self, model: Decoder, writer: FirstLevelWriter, card: StageCard, voice: VoiceSettings) -> None:
-        self._model, self._writer, self.card, self.voice = model, writer, card, voice
+        self._model, self.writer, self.card, self.voice = model, writer, card, voice
         self._start, self._stop = writer.vocabulary.span(LEVEL)
 
     @classmethod
@@ -164,15 +165,15 @@ class FirstLevelModel:
         """
         choices = Choices(self._start, self._stop, end=None)
         generator = torch.Generator(self._model.embedding.weight.device).manual_seed(seed)
-        if self._writer.settings.layout == "aligned":
-            lines = [self._writer.aligned.line(self._writer.read(query)) for query in queries]
+        if self.writer.settings.layout == "aligned":
+            lines = [self.writer.aligned.line(self.writer.read(query)) for query in queries]
             written = generate_aligned(
                 self._model, lines, choices, samples=best_of, sampling=sampling, generator=generator
             )
         else:
             written = generate(
                 self._model,
-                [self._writer.prompt(query) for query in queries],
+                [self.writer.prompt(query) for query in queries],
                 choices,
                 lengths=[query.units.size for query in queries],
                 samples=best_of,

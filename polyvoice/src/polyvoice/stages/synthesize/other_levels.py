@@ -167,11 +167,12 @@ class OtherLevelsModel:
 
     Attributes:
         card: what the stage is.
+        writer: makes examples and queries in its ids.
         voice: how its training examples were made.
     """
 
     def __init__(self, model: Decoder, writer: OtherLevelsWriter, card: StageCard, voice: VoiceSettings) -> None:
-        self._model, self._writer, self.card, self.voice = model, writer, card, voice
+        self._model, self.writer, self.card, self.voice = model, writer, card, voice
         self._spans = CodeSpans.of(writer.vocabulary)
 
     @classmethod
@@ -206,7 +207,7 @@ class OtherLevelsModel:
             raise InputError(
                 f"synthesize: prompts have codes of {self._spans.levels} levels, and targets all of equally many"
             )
-        steps, asked, conditions, segments = self._batch([self._writer.example(example) for example in examples])
+        steps, asked, conditions, segments = self._batch([self.writer.example(example) for example in examples])
         for number in range(known.pop(), self._spans.levels):
             level = torch.full((len(examples),), number, device=steps.device)
             best = self._choose(steps, asked, conditions, segments, level)
