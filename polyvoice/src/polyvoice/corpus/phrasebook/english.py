@@ -1,9 +1,9 @@
 """How fillers are said in English.
 
-Forms of a noun: plain, `a`, `the`, `this`, `my`, `your`, `some`, `plural`, `generic` (apples, coffee),
-`these` (plural), each with the slot of an adjective as argument if wanted; `a_more:q` compares by an adjective (a bigger shirt);
-`count:n` with the slot of a number; `number:is/are` chosen by the noun's own number, `generic_number:is/are` by that of
-the generic form.
+Forms of a noun: plain, `a`, `the`, `this`, `my`, `some`, `plural`, `these` (plural), `generic` (apples, coffee), each
+with the slot of an adjective as argument if wanted; `a_more:q` compares (a bigger shirt); `count:n` with the slot of a
+number; `number:is/are` chosen by the noun's own number.
+Forms of an adjective: plain, `comparative`. Form of a role: `a`.
 Forms of an action: plain, `state` (of be tired: tired), and with a person's slot or a person and number (1s) as
 argument `present`, `past`, `progressive`, `not`, `did_not`.
 Forms of a person: plain, `be`, `possessive`, `pronoun`, `this`, `kin` (of my mother: mother), `verb:want`, `not:want`,
@@ -39,6 +39,7 @@ _BE: dict[PersonNumber, tuple[str, str]] = {
     "3p": ("are", "were"),
 }
 _PARTS = {"": "", "morning": " in the morning", "afternoon": " in the afternoon", "evening": " in the evening"}
+_CONTRACTIBLE = re.compile(r"\b(I|[Yy]ou|[Hh]e|[Ii]t|[Ww]e|[Tt]hey) (?:a|i(?=s))(m|re|s)\b")
 _AN = re.compile(r"(?!uni|use|eu|one)[aeiou]|hour|honest", re.IGNORECASE)
 
 
@@ -51,7 +52,7 @@ def inflect(reference: Reference, fillers: Fillers) -> str:
     entry = fillers[reference.slot]
     form, argument = reference.form, reference.argument
     match entry, form:
-        case ((Text() | Action() | Adjective() | Role() | Person()), ""):
+        case ((Text() | Action() | Adjective() | Person()), ""):
             return entry.english
         case Noun(), _:
             return _inflect_noun(entry, reference, fillers)
@@ -79,9 +80,9 @@ def inflect(reference: Reference, fillers: Fillers) -> str:
 
 
 def tidy(text: str) -> str:
-    """Return the sentence with a capital first letter and single spaces."""
+    """Return the sentence contracted as it is spoken (I'm, it's), with single spaces and a capital first letter."""
     text = re.sub(r" +", " ", text).strip()
-    text = re.sub(r"\bI am\b", "I'm", text)
+    text = _CONTRACTIBLE.sub(r"\1'\2", text)
     return text[0].upper() + text[1:]
 
 
@@ -120,10 +121,8 @@ def _irregular_verbs() -> dict[str, tuple[str, str]]:
 def _inflect_noun(noun: Noun, reference: Reference, fillers: Fillers) -> str:
     form, argument = reference.form, reference.argument
     generic_single = noun.counting in ("mass", "both")
-    if form in ("number", "generic_number"):
-        one, many = argument.split("/")
-        plural = noun.counting == "pair" or (form == "generic_number" and not generic_single)
-        return many if plural else one
+    if form == "number":
+        return argument.split("/")[noun.counting == "pair"]
     if form == "count":
         return _count(noun, fillers[argument])
     adjective = fillers[argument] if argument else None
@@ -135,15 +134,11 @@ def _inflect_noun(noun: Noun, reference: Reference, fillers: Fillers) -> str:
     match form:
         case "":
             return single
+        case "a" if pair:
+            return f"a pair of {many}"
         case "a" | "a_more":
-            return (
-                with_article(f"{described}pair of {noun.english}")
-                if form == "a_more" and pair
-                else f"a pair of {many}"
-                if pair
-                else with_article(single)
-            )
-        case "the" | "my" | "your":
+            return with_article(f"{described}pair of {noun.english}" if pair else single)
+        case "the" | "my":
             return f"{form} {single}"
         case "this":
             return f"these {many}" if pair else f"this {single}"

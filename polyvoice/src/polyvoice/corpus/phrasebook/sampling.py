@@ -5,7 +5,7 @@ from itertools import product
 from random import Random
 
 from polyvoice.corpus.phrasebook.entries import Entry
-from polyvoice.corpus.phrasebook.grammar import Phrase, Split, is_sensible, list_fillers, realise
+from polyvoice.corpus.phrasebook.grammar import Phrase, Split, count_phrases, is_sensible, list_fillers, realise
 from polyvoice.corpus.phrasebook.templates import Template, load_templates
 from polyvoice.errors import InputError
 
@@ -31,19 +31,21 @@ def phrases(seed: int, count: int, *, splits: Sequence[Split] = _SPLITS) -> list
     Raises:
         InputError: the grammar has fewer.
     """
+    available = sum(count_phrases().values())
+    if count > available:
+        raise InputError(f"{count} phrases: the grammar has {available}")
     generator = Random(seed)  # noqa: S311  # a corpus, not a secret
     source = _take_turns([_deal(template, Random(generator.random())) for template in load_templates()], generator)  # noqa: S311
     wanted = (phrase for phrase in source if phrase.split in splits)
     drawn: list[Phrase] = []
     while len(drawn) < count:
-        before = len(drawn)
         for phrase in wanted:
             drawn.append(phrase)
             if len(drawn) == count:
                 break
         else:
-            raise InputError(f"{count} phrases: the grammar has only {len(drawn)}")
-        if "train" in splits and len(drawn) > before:
+            raise InputError(f"{count} phrases: the splits {', '.join(splits)} have {len(drawn)}")
+        if "train" in splits:
             drawn = _drop_unknown_words(drawn)
     return drawn
 

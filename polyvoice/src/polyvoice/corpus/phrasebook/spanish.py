@@ -1,10 +1,11 @@
 """How fillers are said in Spanish.
 
-Forms of a noun: plain, `un`, `el`, `este`, `mi`, `su`, `plural`, `generic` (las manzanas, el café), `some` (manzanas,
+Forms of a noun: plain, `un`, `el`, `este`, `mi`, `plural`, `generic` (las manzanas, el café), `some` (manzanas,
 café), `estos` (plural), each with the slot of an adjective as argument if wanted; `count:n` with the slot of a number;
 `number:es/son` chosen by the noun's own number, `generic_number:gusta/gustan` by that of the generic form; `ending` (o,
-a, os, as), `plural_ending` (os, as), `lo`.
-Forms of an adjective and of a role: plain, `agree:x` with a noun or a person; of an adjective also `feminine`.
+a, os, as), `plural_ending` (os, as).
+Forms of an adjective and of a role: plain, `agree:x` with a noun or a person (masculine singular
+if no slot is called so); of an adjective also `feminine`.
 Forms of an action: `infinitive`, `present`, `past`, `imperfect`, `progressive`, `future`, `state` (of estar cansado:
 cansado), each with a person's slot or a person and number (1s) as argument.
 Forms of a person: plain (left out where the verb says it), `verb:querer`, `past:ir`, `dative` (a mi madre le),
@@ -44,7 +45,6 @@ _DETERMINERS: dict[str, tuple[str, str, str, str]] = {
     "el": ("el", "la", "los", "las"),
     "este": ("este", "esta", "estos", "estas"),
     "mi": ("mi", "mi", "mis", "mis"),
-    "su": ("su", "su", "sus", "sus"),
 }
 """Masculine and feminine singular, masculine and feminine plural."""
 
@@ -76,7 +76,7 @@ def inflect(reference: Reference, fillers: Fillers) -> str:
         case Person(), _:
             return _inflect_person(entry, reference)
         case ((Adjective() | Role()), ("agree" | "agree_plural")):
-            return _agree(entry, fillers.get(argument), plural=form == "agree_plural")
+            return _agree(entry, fillers.get(argument))
         case Action(), _ if form == "state" or form in _CONJUGATIONS:
             return _inflect_action(entry, reference, fillers)
         case Adjective(), "feminine":
@@ -128,8 +128,6 @@ def _inflect_noun(noun: Noun, reference: Reference, fillers: Fillers) -> str:
             return _ending(noun.gender, plural=pair)
         case "plural_ending":
             return _ending(noun.gender, plural=True)
-        case "lo":
-            return _choose(("lo", "la", "los", "las"), noun.gender, plural=pair)
         case "count":
             return _count(noun, fillers[argument])
     adjective = fillers[argument] if argument else None
@@ -169,10 +167,12 @@ def _count(noun: Noun, number: object) -> str:
     return f"{say_spanish(number.value, noun.gender)} {noun.spanish if number.value == 1 else noun.spanish_plural}"
 
 
-def _agree(entry: Adjective | Role, noun: object, *, plural: bool) -> str:
+def _agree(entry: Adjective | Role, noun: object) -> str:
+    # Without a slot to agree with it is you or I who speaks: masculine singular.
     gender: Gender = "m"
+    plural = False
     if isinstance(noun, Noun | Person):
-        gender, plural = noun.gender, plural or _is_plural(noun)
+        gender, plural = noun.gender, _is_plural(noun)
     if isinstance(entry, Role):
         said = entry.spanish_feminine if gender == "f" else entry.spanish_masculine
         return pluralise_spanish_word(said) if plural else said

@@ -122,7 +122,18 @@ def _read_sentence(where: str, text: str, slots: set[str]) -> tuple[str | Refere
 
 def fill(sentence: tuple[str | Reference, ...], fillers: Fillers, inflect: Callable[[Reference, Fillers], str]) -> str:
     """Return the sentence with every reference replaced by its filler's form, not yet tidied."""
-    return "".join(part if isinstance(part, str) else inflect(part, fillers) for part in sentence)
+    return "".join(
+        part if isinstance(part, str) else _inflect_once(inflect, part, fillers[part.slot], fillers.get(part.argument))
+        for part in sentence
+    )
+
+
+@cache
+def _inflect_once(
+    inflect: Callable[[Reference, Fillers], str], reference: Reference, entry: Entry, other: Entry | None
+) -> str:
+    """Inflect with the filler and the one that its form depends on: few such pairs make very many sentences."""
+    return inflect(reference, {reference.slot: entry} | ({} if other is None else {reference.argument: other}))
 
 
 def unknown_form(reference: Reference, entry: Entry) -> InputError:
