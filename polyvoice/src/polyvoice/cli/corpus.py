@@ -7,6 +7,7 @@ from typing import Annotated
 
 from tyro.conf import arg, subcommand
 
+from polyvoice.cli.corpus_asterisk import Asterisk
 from polyvoice.cli.corpus_manifests import Augment, Merge
 from polyvoice.cli.corpus_speak import Speak
 from polyvoice.cli.corpus_tatoeba import Tatoeba
@@ -19,6 +20,7 @@ class Corpus:
     action: Annotated[
         Annotated[Speak, subcommand("speak")]
         | Annotated[Tatoeba, subcommand("tatoeba")]
+        | Annotated[Asterisk, subcommand("asterisk")]
         | Annotated[Augment, subcommand("augment")]
         | Annotated[Merge, subcommand("merge")],
         arg(name=""),
