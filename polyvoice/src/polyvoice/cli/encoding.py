@@ -11,7 +11,7 @@ from tyro.conf import Positional
 from polyvoice.errors import InputError
 
 if TYPE_CHECKING:
-    from speechunits.encoders.hubert import HubertEncoder
+    from speechunits.encoders.protocol import SpeechEncoder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,8 +20,8 @@ class Encoding:
 
     audio: Annotated[tuple[Path, ...], Positional]
     """Audio files, of any rate, channels and format that libsndfile reads."""
-    encoder: Path
-    """fairseq HuBERT checkpoint; nothing in it is executed."""
+    encoder: str
+    """fairseq HuBERT checkpoint (*.pt; nothing in it is executed), or a folder or hub name of transformers."""
     layer: int
     """Transformer layer whose features are used, counted from 1."""
     device: str = "cpu"
@@ -29,10 +29,10 @@ class Encoding:
     json: bool = False
     """Print one JSON object."""
 
-    def load_encoder(self) -> HubertEncoder:
+    def load_encoder(self) -> SpeechEncoder:
         """Load the encoder, after the cheap checks."""
-        from speechunits.encoders.hubert import load_fairseq_hubert
+        from speechunits.encoders.load import load_encoder
 
         if not self.audio:
             raise InputError("no audio file is given")
-        return load_fairseq_hubert(self.encoder, self.layer, device=self.device)
+        return load_encoder(self.encoder, self.layer, self.device)
