@@ -191,3 +191,11 @@ def test_fairseq_checkpoints_have_the_same_loader(save_tiny_hubert, make_wavefor
     assert encoder.identity.startswith("fairseq-hubert")
     units = KMeans(np.eye(2, 32, dtype=np.float32), Provenance("", 0.0, 0, 0, "test"))
     assert units.assign(encoder.encode([make_waveform(0.2)])[0]).shape == (9,)
+
+
+def test_other_encoders_have_the_same_loader(tmp_path: Path, make_waveform) -> None:
+    encoder = load_encoder("mfcc", 1)
+    assert encoder.encode([make_waveform(0.2)])[0].shape == (9, encoder.dimension)
+    (tmp_path / "model.bin").write_bytes(b"no model")
+    with pytest.raises(InputError, match=r"model\.bin"):  # read as a Whisper's
+        load_encoder(str(tmp_path), 1)

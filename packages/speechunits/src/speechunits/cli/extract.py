@@ -23,7 +23,8 @@ class Extract:
     Attributes:
         table: Tab-separated list with a column audio; paths are relative to it.
         out: The folder.
-        encoder: For units: a fairseq checkpoint (*.pt), a transformers folder or a name on the Hugging Face hub.
+        encoder: For units: a fairseq checkpoint (*.pt), a transformers or Whisper folder, a name on the
+            Hugging Face hub, or mfcc.
         layer: Transformer layer of the encoder, counted from 1.
         kmeans: For units: centroids that `speechunits kmeans` wrote, or a published fairseq km.bin.
         codec: For codes: encodec-24khz, encodec-24khz@3 (kbps), encodec-48khz, encodec-24khz:FILE, or a folder.

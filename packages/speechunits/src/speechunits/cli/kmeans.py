@@ -22,7 +22,8 @@ class Kmeans:
     Attributes:
         table: Tab-separated list with a column audio; paths are relative to it.
         out: The safetensors file to write.
-        encoder: A fairseq checkpoint (*.pt), a transformers folder or a name on the Hugging Face hub.
+        encoder: A fairseq checkpoint (*.pt), a transformers or Whisper folder, a name on the
+            Hugging Face hub, or mfcc.
         layer: Transformer layer of the encoder, counted from 1.
         features: Files .npy of float32 or float16 [frames, dimensions], instead of a list.
         clusters: How many units.
