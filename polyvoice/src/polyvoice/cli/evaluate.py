@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from polyvoice.errors import InputError
+from polyvoice.pipeline.settings import PipelineOptions
 
 if TYPE_CHECKING:
+    from polyvoice.bundle.loading import Bundle
+    from polyvoice.evaluation.evaluate import System
     from polyvoice.evaluation.unit_encoder import UnitEncoder
 
 
@@ -26,13 +29,20 @@ class Evaluate:
     """Table with id, source_audio, source_lang, target_lang; target_text and target_audio where there are any."""
     out: Positional[Path]
     """Folder for scores.json, rows.jsonl and the speech."""
-    outputs: Path
-    """Folder with the speech of a system, one file ID.wav (or .flac, .ogg, .mp3) a row; a row without one is silent."""
+    bundle: Path | None = None
+    """Folder of models of `polyvoice bundle`; the one that ships with this package by default."""
+    outputs: Path | None = None
+    """Score the speech of another system instead: a folder of files ID.wav (or .flac, .ogg, .mp3), one a row; a row
+    without a file counts as silent. The units, if a bundle is given too, are that bundle's."""
+    options: Annotated[PipelineOptions, arg(name="")] = field(default_factory=PipelineOptions)
+    """How the bundle translates."""
     recognizers: tuple[str, ...] = ()
     """LANGUAGE=MODEL; the first of a language gives the headline scores. MODEL is moonshine, whisper-tiny.en,
-    faster-whisper:NAME, or a folder or hub name such as openai/whisper-small. Default: the first two, for English."""
+    faster-whisper:NAME, bundle:DIR, or a folder or hub name such as openai/whisper-small. Default: the first two, for
+    English."""
     encoder: str | None = None
-    """Speech encoder for the unit error rate, as `speechunits extract` takes it; with --layer and --kmeans."""
+    """Speech encoder for the unit error rate, as `speechunits extract` takes it; with --layer and --kmeans. By default
+    the bundle's."""
     layer: int | None = None
     """Layer of the encoder."""
     kmeans: Path | None = None
@@ -53,21 +63,38 @@ class Evaluate:
         from polyvoice.evaluation.evaluate import evaluate
         from polyvoice.evaluation.judges import load_judges
         from polyvoice.evaluation.recognizers import DEFAULTS
-        from polyvoice.evaluation.translator import Recordings
 
-        system = Recordings(self.outputs)
+        bundle = self._load_bundle()
         languages = [row.target_lang for row in read_manifest(self.manifest)]
-        units = self._load_unit_encoder()
+        units = self._load_unit_encoder(bundle)
         recognizers = self.recognizers or DEFAULTS
         judges = load_judges(recognizers, languages, units=units, skip=self.skip, device=self.device)
-        evaluation = evaluate(self.manifest, self.out, system, judges, seed=self.seed)
+        evaluation = evaluate(self.manifest, self.out, self._load_system(bundle), judges, seed=self.seed)
         print_evaluation(evaluation, self.out, as_json=self.json)
 
-    def _load_unit_encoder(self) -> UnitEncoder | None:
-        if self.encoder is None and self.layer is None and self.kmeans is None:
+    def _load_bundle(self) -> Bundle | None:
+        """The bundle that translates or hears units; None for speech of another system where none is given."""
+        if self.outputs is not None and self.bundle is None:
             return None
-        if self.encoder is None or self.layer is None or self.kmeans is None:
-            raise InputError("the unit error rate needs all three of --encoder, --layer and --kmeans")
-        from polyvoice.evaluation.unit_encoder import load_unit_encoder
+        from polyvoice.bundle import load
+        from polyvoice.bundle.shipped import shipped_bundle
 
-        return load_unit_encoder(self.encoder, self.layer, self.kmeans, self.device)
+        return load(self.bundle or shipped_bundle(), self.device)
+
+    def _load_system(self, bundle: Bundle | None) -> System:
+        if bundle is None or self.outputs is not None:
+            from polyvoice.evaluation.translator import Recordings
+
+            return Recordings(self.outputs or Path())
+        from polyvoice.pipeline.translator import SpeechTranslator
+
+        return SpeechTranslator(bundle, self.options)
+
+    def _load_unit_encoder(self, bundle: Bundle | None) -> UnitEncoder | None:
+        from polyvoice.evaluation.unit_encoder import ClusteredUnits, load_unit_encoder
+
+        if self.encoder is not None and self.layer is not None and self.kmeans is not None:
+            return load_unit_encoder(self.encoder, self.layer, self.kmeans, self.device)
+        if (self.encoder, self.layer, self.kmeans) != (None, None, None):
+            raise InputError("the unit error rate needs all three of --encoder, --layer and --kmeans")
+        return ClusteredUnits(bundle.encoder, bundle.kmeans) if bundle else None

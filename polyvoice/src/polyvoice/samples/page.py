@@ -50,6 +50,7 @@ class _Speech:
     waveform: Waveform | None
     units: UnitRuns | None
     lines: tuple[tuple[str, str], ...]
+    heard: tuple[tuple[str, str], ...] = ()
 
 
 def make_page(evaluation_folder: Path, out: Path, *, count: int = 20, seed: int = 0) -> Path:
@@ -101,37 +102,35 @@ def draw_rows(rows: list[EvaluatedRow], count: int, seed: int) -> list[Evaluated
 def _view_row(row: EvaluatedRow, number: int, folder: Path, out: Path, direction: str) -> SampleView:
     speeches = [
         _Speech(
-            "source",
-            f"Source, {name_language(row.source_lang)}",
-            read_audio(folder / row.source_audio),
-            row.source_units,
-            (("said", row.source_text),) if row.source_text else (),
+            role="source",
+            title=f"Source, {name_language(row.source_lang)}",
+            waveform=read_audio(folder / row.source_audio),
+            units=row.source_units,
+            lines=(("said", row.source_text),) if row.source_text else (),
         )
     ]
+    expected = (("said" if row.reference else "reference", row.target_text),) if row.target_text else ()
     if row.reference is not None and row.target_audio is not None:
-        heard = list_transcripts(row.reference)
-        speeches.append(
-            _Speech(
-                "reference",
-                f"Reference, {name_language(row.target_lang)}",
-                read_audio(folder / row.target_audio),
-                row.reference.units,
-                ((("said", row.target_text), *heard) if row.target_text else heard),
-            )
+        reference = _Speech(
+            role="reference",
+            title=f"Reference, {name_language(row.target_lang)}",
+            waveform=read_audio(folder / row.target_audio),
+            units=row.reference.units,
+            lines=expected,
+            heard=list_transcripts(row.reference),
         )
+        speeches.append(reference)
+        expected = ()
     said = row.translation
-    meant = (("meant", said.text),) if said.text is not None else ()
-    # Without reference speech the reference text still belongs beside what was heard.
-    expected = (("reference", row.target_text),) if row.target_text and row.reference is None else ()
-    speeches.append(
-        _Speech(
-            "output",
-            f"Output, {name_language(row.target_lang)}",
-            read_audio(folder / said.audio) if said.audio else None,
-            said.units or row.output.units,
-            (*expected, *meant, *list_transcripts(row.output)),
-        )
+    output = _Speech(
+        role="output",
+        title=f"Output, {name_language(row.target_lang)}",
+        waveform=read_audio(folder / said.audio) if said.audio else None,
+        units=said.units or row.output.units,
+        # Without reference speech the reference text still belongs beside what was heard.
+        lines=(*expected, *((("meant", said.text),) if said.text else ()), *list_transcripts(row.output)),
     )
+    speeches.append(output)
     longest = max(speech.waveform.duration_s for speech in speeches if speech.waveform)
     views = [_write_speech(speech, f"{direction}-{number:02d}-{speech.role}", longest, out) for speech in speeches]
     return SampleView(number, row.id, view_chips(row), tuple(views))
@@ -157,6 +156,7 @@ def _write_speech(speech: _Speech, name: str, longest_s: float, out: Path) -> Sp
         duration=f"{duration_s:.1f} s" if audio else "nothing said",
         percent=f"{100 * duration_s / longest_s:.2f}",
         lines=speech.lines,
+        heard=speech.heard,
     )
 
 

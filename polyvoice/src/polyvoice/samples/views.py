@@ -73,6 +73,7 @@ class SpeechView:
         duration: length in seconds.
         percent: its length as part of the longest of the sample.
         lines: what is said in it, with who says so.
+        heard: what recognisers hear in it, where that is said in passing only.
     """
 
     role: str
@@ -84,6 +85,7 @@ class SpeechView:
     duration: str
     percent: str
     lines: tuple[tuple[str, str], ...]
+    heard: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
