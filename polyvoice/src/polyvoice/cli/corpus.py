@@ -8,6 +8,7 @@ from typing import Annotated
 from tyro.conf import arg, subcommand
 
 from polyvoice.cli.corpus_asterisk import Asterisk
+from polyvoice.cli.corpus_importers import Covost2, Cvss, Fleurs, Gigas2s
 from polyvoice.cli.corpus_manifests import Augment, Merge
 from polyvoice.cli.corpus_speak import Speak
 from polyvoice.cli.corpus_tatoeba import Tatoeba
@@ -21,6 +22,10 @@ class Corpus:
         Annotated[Speak, subcommand("speak")]
         | Annotated[Tatoeba, subcommand("tatoeba")]
         | Annotated[Asterisk, subcommand("asterisk")]
+        | Annotated[Cvss, subcommand("cvss")]
+        | Annotated[Covost2, subcommand("covost2")]
+        | Annotated[Fleurs, subcommand("fleurs")]
+        | Annotated[Gigas2s, subcommand("gigas2s")]
         | Annotated[Augment, subcommand("augment")]
         | Annotated[Merge, subcommand("merge")],
         arg(name=""),

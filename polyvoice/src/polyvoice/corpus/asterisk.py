@@ -66,9 +66,7 @@ class AsteriskSummary:
     hours: float
 
     def __str__(self) -> str:
-        return (
-            f"{self.manifest}: {self.rows} pairs, {self.test} of them test, {self.hours:.2f} h; {self.dropped} dropped"
-        )
+        return f"{self.manifest}: {self.rows} pairs, {self.test} test, {self.hours:.2f} h; {self.dropped} dropped"
 
 
 def import_asterisk(unpacked: Path, out: Path, source: str = "en", target: str = "es") -> AsteriskSummary:
@@ -128,7 +126,7 @@ def read_g722(path: Path) -> Waveform:
         raise InputError(f"{path}: cannot be decoded ({error})") from None
     if not pieces:
         raise InputError(f"{path}: holds no sound")
-    return Waveform((np.concatenate(pieces) / 32_768).astype(np.float32), RATE_HZ)
+    return Waveform(np.concatenate(pieces).astype(np.float32) / np.float32(32_768), RATE_HZ)
 
 
 def _split_rows(shared: list[str], sides: dict[str, _Prompts], out: Path, source: str, target: str) -> list[PairRow]:

@@ -45,7 +45,7 @@ class SpeakingProgress:
 
     @property
     def rtf(self) -> float:
-        """Seconds of a worker for a second of speech; 0 before anything is spoken."""
+        """Processor seconds of the workers for a second of speech; 0 before anything is spoken."""
         return self._worked_s / self.spoken_s if self.spoken_s else 0.0
 
     def __enter__(self) -> Self:
@@ -58,12 +58,12 @@ class SpeakingProgress:
         self._progress.stop()
 
     def count(self, spoken: int, spoken_s: float, worked_s: float) -> None:
-        """Count one row: utterances, how long they last, and how long a worker took."""
+        """Count one row: utterances, how long they last, and the processor seconds that a worker took."""
         self.spoken += spoken
         self.spoken_s += spoken_s
         self._worked_s += worked_s
         self._done += 1
-        heard = f"{self.spoken_s / 3600:.2f} h, real-time factor {self.rtf:.2f}"
+        heard = f"{self.spoken_s / 3600:.2f} h, {self.rtf:.2f} processor seconds a second"
         self._progress.update(self._task, advance=1, heard=heard)
         if not self._console.is_terminal and monotonic() >= self._next_line:
             self._next_line = monotonic() + _LINE_EVERY_S

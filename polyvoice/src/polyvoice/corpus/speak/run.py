@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from time import perf_counter
+from time import process_time
 from typing import TYPE_CHECKING
 
 from polyvoice.corpus.flac import write_flac
@@ -72,7 +72,7 @@ class SpeakSummary:
         failed: Rows of the other.
         spoken: Utterances that this run spoke.
         spoken_s: How long they last.
-        rtf: Seconds that a worker needed for a second of them.
+        rtf: Processor seconds of the workers for a second of them.
     """
 
     manifest: Path
@@ -84,9 +84,7 @@ class SpeakSummary:
     rtf: float
 
     def __str__(self) -> str:
-        new = (
-            f"{self.spoken:,} utterances spoken, {self.spoken_s / 3600:.3f} h, real-time factor {self.rtf:.2f} a worker"
-        )
+        new = f"{self.spoken:,} utterances spoken, {self.spoken_s / 3600:.3f} h, {self.rtf:.2f} processor seconds a second"
         return f"{self.manifest}: {self.pairs:,} pairs\n{self.failures}: {self.failed:,} not spoken\n{new}"
 
 
@@ -103,7 +101,7 @@ class _Job:
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What became of a job: seconds spoken, seconds of work, and the reason for each language that failed."""
+    """What became of a job: seconds spoken, processor seconds, and the reason for each language that failed."""
 
     spoken: int
     spoken_s: float
@@ -211,7 +209,7 @@ def _load_speaker() -> None:
 def _speak_job(job: _Job) -> _Outcome:
     """Say all of a job's texts; runs in a worker."""
     speaker = _get_speaker()
-    begun = perf_counter()
+    begun = process_time()
     spoken_s = 0.0
     failures = []
     for language, text, audio in job.texts:
@@ -223,7 +221,7 @@ def _speak_job(job: _Job) -> _Outcome:
         audio.parent.mkdir(parents=True, exist_ok=True)
         write_flac(audio, waveform)
         spoken_s += waveform.duration_s
-    return _Outcome(len(job.texts) - len(failures), spoken_s, perf_counter() - begun, tuple(failures))
+    return _Outcome(len(job.texts) - len(failures), spoken_s, process_time() - begun, tuple(failures))
 
 
 def _settle(job: _Job, outcome: _Outcome, manifest: GrowingTable, failures: GrowingTable) -> None:
