@@ -86,10 +86,7 @@ def build_hubert(shape: HubertShape, masking: Masking, clusters: Sequence[int]) 
         warnings.simplefilter("ignore", FutureWarning)
         # Of a dictionary of labels the model asks the length only.
         labels = [range(count) for count in clusters]
-        model = HubertModel(HubertConfig(**_options(shape, masking)), HubertPretrainingConfig(**_TASK), labels)
-    # fairseq draws them from 0 to 1, so that all point the same way (cosine 0.75) and first have to be told apart.
-    torch.nn.init.normal_(model.label_embs_concat)
-    return model
+        return HubertModel(HubertConfig(**_options(shape, masking)), HubertPretrainingConfig(**_TASK), labels)
 
 
 def draw_mask(rows: int, frames: int, masking: Masking, generator: np.random.Generator) -> npt.NDArray[np.bool_]:
