@@ -1,0 +1,121 @@
+"""The codec as others use it: waveforms to codes and back, one or many."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
+
+from speechunits.audio import Waveform, resample
+from speechunits.batching import batches_by_length
+from speechunits.codecs.protocol import Codes
+from speechunits.codecs.speech_codec.model import CodecModel
+from speechunits.codecs.speech_codec.storage import identify_codes
+from speechunits.errors import InputError
+
+_SECONDS_PER_BATCH = 120
+
+
+class SpeechCodec:
+    """A `Codec`; made by `load_speech_codec`.
+
+    Attributes:
+        sample_rate_hz: rate of decoded waveforms.
+        frame_rate_hz: code frames per second.
+        levels: K, codes per frame.
+        codebook_size: codes of each level.
+        identity: equal for two codecs when a waveform has the same codes in both; what the decoders sound like does
+            not count. With fewer than all levels, `@` and their number follow.
+    """
+
+    def __init__(self, model: CodecModel, levels: int | None = None) -> None:
+        """Wrap a model in evaluation mode.
+
+        Args:
+            model: the network.
+            levels: how many levels `encode` gives; None gives all.
+
+        Raises:
+            InputError: the model has fewer levels.
+        """
+        settings = model.settings
+        if levels is not None and not 1 <= levels <= settings.levels:
+            raise InputError(f"the codec has 1 to {settings.levels} levels, not {levels}")
+        self._model = model
+        self.sample_rate_hz: int = settings.sample_rate_hz
+        self.frame_rate_hz: float = settings.frame_rate_hz
+        self.levels: int = levels or settings.levels
+        self.codebook_size: int = settings.codebook_size
+        self.identity: str = identify_codes(model) + ("" if self.levels == settings.levels else f"@{self.levels}")
+        self._hop = settings.frame_samples
+
+    def encode(self, waveform: Waveform) -> Codes:
+        """Return codes `[K, T]` int64; T is the length in frames, rounded up: the last one is filled with silence."""
+        return self.encode_batch([waveform])[0]
+
+    def decode(self, codes: Codes) -> Waveform:
+        """Return the waveform of codes `[K', T]`, T frames long exactly; the first K' of K levels are enough.
+
+        Raises:
+            InputError: the codes are not integers `[K', T]` with 1 <= K' <= K and T >= 1, within the codebook.
+        """
+        return self.decode_batch([codes])[0]
+
+    @torch.inference_mode()
+    def encode_batch(self, waveforms: Sequence[Waveform]) -> list[Codes]:
+        """Return what `encode` returns for each, up to the rounding of batched arithmetic."""
+        rows = [self._fill_frames(resample(waveform, self.sample_rate_hz)) for waveform in waveforms]
+        frames = [row.numel() // self._hop for row in rows]
+        results: list[Codes] = [np.empty((0, 0), dtype=np.int64)] * len(rows)
+        for batch in batches_by_length(frames, round(_SECONDS_PER_BATCH * self.frame_rate_hz)):
+            padded = pad_sequence([rows[position] for position in batch], batch_first=True)  # [B, samples]
+            codes = self._model.encode(padded.to(self._device()), self._mask([frames[position] for position in batch]))
+            for row, position in enumerate(batch):
+                results[position] = codes[: self.levels, row, : frames[position]].cpu().numpy()
+        return results
+
+    @torch.inference_mode()
+    def decode_batch(self, codes: Sequence[Codes]) -> list[Waveform]:
+        """Return what `decode` returns for each, up to the rounding of batched arithmetic.
+
+        Raises:
+            InputError: as `decode`, or the items differ in their number of levels.
+        """
+        rows = [self._checked(values) for values in codes]  # each [T, K']
+        if len({row.shape[1] for row in rows}) > 1:
+            raise InputError("the items of a batch have the same number of levels")
+        frames = [row.shape[0] for row in rows]
+        results: list[Waveform | None] = [None] * len(rows)
+        for batch in batches_by_length(frames, round(_SECONDS_PER_BATCH * self.frame_rate_hz)):
+            padded = pad_sequence([rows[position] for position in batch], batch_first=True)  # [B, T, K']
+            mask = self._mask([frames[position] for position in batch])
+            sound = self._model.decode(padded.permute(2, 0, 1).to(self._device()), mask).cpu()  # [B, samples]
+            for row, position in enumerate(batch):
+                samples = sound[row, : frames[position] * self._hop].numpy().copy()
+                results[position] = Waveform(samples, self.sample_rate_hz)
+        return [waveform for waveform in results if waveform is not None]
+
+    def _device(self) -> torch.device:
+        return self._model.quantizer.codebooks.device
+
+    def _fill_frames(self, waveform: Waveform) -> Tensor:
+        samples = torch.tensor(waveform.samples)
+        return F.pad(samples, (0, -samples.numel() % self._hop))
+
+    def _mask(self, frames: Sequence[int]) -> Tensor | None:
+        """True frames `[B, T]`, or None when all are."""
+        if min(frames) == max(frames):
+            return None
+        return (torch.arange(max(frames)) < torch.tensor(frames)[:, None]).to(self._device())
+
+    def _checked(self, codes: Codes) -> Tensor:
+        values = np.asarray(codes)
+        if values.ndim != 2 or values.dtype.kind not in "iu" or not 1 <= values.shape[0] <= self.levels:
+            raise InputError(f"codes are integers [K, T] with K up to {self.levels}, not {list(values.shape)}")
+        if values.shape[1] == 0:
+            raise InputError("codes have at least one frame")
+        if values.min() < 0 or values.max() >= self.codebook_size:
+            raise InputError(f"codes lie in 0 to {self.codebook_size - 1}, not {values.min()} to {values.max()}")
+        return torch.tensor(values.T.astype(np.int64))

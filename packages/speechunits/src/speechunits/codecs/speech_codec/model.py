@@ -1,0 +1,169 @@
+"""The codec's network: log-mel spectra -> ConvNeXt -> latent, and latent -> ConvNeXt -> spectra -> waveform.
+
+Everything runs on spectra, a hundred a second, not on samples; the decoder's end is Vocos' (arXiv 2306.00814, section
+3): a log-magnitude and a phase for each bin, and an inverse Fourier transform. Sequences are `[B, T, D]` throughout.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from speechunits.codecs.speech_codec.features import hann, log_mel, overlap_add
+from speechunits.codecs.speech_codec.quantizer import ResidualQuantizer, Whitening
+from speechunits.codecs.speech_codec.settings import CodecSettings
+
+_KERNEL = 7
+# Speech stays below e^5 in a spectrum of 640 samples; without a ceiling one step astray overflows the exponential.
+_HIGHEST_LOG_MAGNITUDE = 7.0
+
+
+class CodecModel(nn.Module):
+    """Encoder, whitening, quantiser and decoder.
+
+    Waveforms `[B, N]` have whole code frames: N is a multiple of `settings.frame_samples`, and T below is their
+    number. Batches of unequal lengths carry a mask `[B, T]` of true frames, and what lies outside of it changes
+    nothing inside.
+    """
+
+    def __init__(self, settings: CodecSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        self.encoder = Encoder(settings)
+        self.whitening = Whitening(settings.latent_width)
+        self.quantizer = ResidualQuantizer(settings.levels, settings.codebook_size, settings.latent_width)
+        self.decoder = Decoder(settings)
+
+    def encode(self, samples: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return codes `[K, B, T]`."""
+        return self.quantizer.encode(self.whitening(self.encoder(samples, mask)))
+
+    def decode(self, codes: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return waveforms `[B, N]` of codes `[K', B, T]`, the first K' of K levels."""
+        return self.decoder(self.quantizer.decode(codes), mask)  # type: ignore[no-any-return]
+
+    def freeze_codes(self) -> None:
+        """Take encoder, whitening and quantiser out of training, and round them as they will be stored.
+
+        From then on their codes are those of every codec that is stored later.
+        """
+        for part in (self.encoder, self.whitening, self.quantizer):
+            part.eval().requires_grad_(False)
+            for tensor in part.state_dict().values():
+                tensor.copy_(tensor.half())
+
+
+class Encoder(nn.Module):
+    """Waveform `[B, N]` to latent `[B, T, D]`, not yet whitened."""
+
+    def __init__(self, settings: CodecSettings) -> None:
+        super().__init__()
+        self._settings = settings
+        width, blocks = settings.encoder_width, settings.encoder_blocks + 1
+        self.start = TimeConv(settings.mel_bands, width)
+        self.start_norm = nn.LayerNorm(width)
+        self.fine = ConvNeXtBlock(width, settings.expansion, 1.0 / blocks)
+        self.stride = nn.Linear(2 * width, width)  # a convolution of kernel 2 and stride 2
+        self.coarse = nn.ModuleList(
+            ConvNeXtBlock(width, settings.expansion, 1.0 / blocks) for _ in range(settings.encoder_blocks)
+        )
+        self.end_norm = nn.LayerNorm(width)
+        self.end = nn.Linear(width, settings.latent_width)
+
+    def forward(self, samples: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return the latent `[B, T, D]` of `[B, N]`."""
+        settings = self._settings
+        fine_mask = None if mask is None else mask.repeat_interleave(2, dim=1)  # [B, 2 T]
+        mels = log_mel(samples, settings.sample_rate_hz, settings.window, settings.hop, settings.mel_bands)
+        # Speech lies around -4 with a spread of about 3 in these units.
+        hidden = self.start_norm(self.start((mels + 4.0) / 3.0, fine_mask))
+        hidden = self.fine(hidden, fine_mask)
+        rows, spectra, width = hidden.shape
+        hidden = self.stride(hidden.reshape(rows, spectra // 2, 2 * width))  # [B, T, W]
+        for block in self.coarse:
+            hidden = block(hidden, mask)
+        return self.end(self.end_norm(hidden))  # type: ignore[no-any-return]
+
+
+class Decoder(nn.Module):
+    """Latent `[B, T, D]` to waveform `[B, N]`."""
+
+    def __init__(self, settings: CodecSettings) -> None:
+        super().__init__()
+        self._settings = settings
+        width, blocks = settings.decoder_width, settings.decoder_blocks + settings.spectrum_blocks
+        self.start = TimeConv(settings.latent_width, width)
+        self.start_norm = nn.LayerNorm(width)
+        self.coarse = nn.ModuleList(
+            ConvNeXtBlock(width, settings.expansion, 1.0 / blocks) for _ in range(settings.decoder_blocks)
+        )
+        self.widen = nn.Linear(width, 2 * width)  # a transposed convolution of kernel 2 and stride 2
+        self.fine = nn.ModuleList(
+            ConvNeXtBlock(width, settings.expansion, 1.0 / blocks) for _ in range(settings.spectrum_blocks)
+        )
+        self.end_norm = nn.LayerNorm(width)
+        self.end = nn.Linear(width, settings.window + 2)
+
+    def forward(self, latent: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return the waveform `[B, N]`, float32."""
+        fine_mask = None if mask is None else mask.repeat_interleave(2, dim=1)  # [B, 2 T]
+        hidden = self.start_norm(self.start(latent, mask))
+        for block in self.coarse:
+            hidden = block(hidden, mask)
+        rows, frames, width = hidden.shape
+        hidden = self.widen(hidden).view(rows, 2 * frames, width)  # [B, 2 T, W]
+        for block in self.fine:
+            hidden = block(hidden, fine_mask)
+        log_magnitude, phase = self.end(self.end_norm(hidden)).float().chunk(2, dim=-1)  # each [B, 2 T, bins]
+        spectra = torch.polar(log_magnitude.clamp(max=_HIGHEST_LOG_MAGNITUDE).exp(), phase)
+        return _synthesize(spectra, self._settings.window, self._settings.hop, fine_mask)
+
+
+def _synthesize(spectra: Tensor, window: int, hop: int, mask: Tensor | None) -> Tensor:
+    """Inverse short-time Fourier transform: `[B, 2 T, bins]` to `[B, 2 T * hop]`; masked spectra are left out."""
+    shape = hann(window, spectra.device)
+    present = spectra.new_ones(1, spectra.shape[1], dtype=shape.dtype) if mask is None else mask.to(shape.dtype)
+    frames = torch.fft.irfft(spectra, n=window) * shape
+    if mask is not None:
+        frames = frames * present[..., None]
+    envelope = overlap_add(present[..., None] * shape.square(), hop)
+    return overlap_add(frames, hop) / envelope.clamp(min=1e-6)
+
+
+class TimeConv(nn.Module):
+    """A convolution over time of `[B, T, D]`, with zeros around."""
+
+    def __init__(self, width: int, out_width: int, groups: int = 1) -> None:
+        super().__init__()
+        self._groups = groups
+        convolution = nn.Conv1d(width, out_width, _KERNEL, groups=groups)  # for its initial values
+        self.weight, self.bias = convolution.weight, convolution.bias
+
+    def forward(self, hidden: Tensor, mask: Tensor | None) -> Tensor:
+        """Return `[B, T, out]`; masked frames count as zeros."""
+        if mask is not None:
+            hidden = hidden * mask[..., None]
+        # As an image one pixel high whose channels come last, there is nothing to transpose: half the time of conv1d.
+        image = hidden[:, None].permute(0, 3, 1, 2)  # [B, D, 1, T]
+        padding = (0, _KERNEL // 2)
+        result = F.conv2d(image, self.weight[:, :, None], self.bias, padding=padding, groups=self._groups)
+        return result.permute(0, 2, 3, 1)[:, 0]
+
+
+class ConvNeXtBlock(nn.Module):
+    """Depthwise convolution, then a position-wise network, added to the input (arXiv 2201.03545, as in Vocos)."""
+
+    def __init__(self, width: int, expansion: int, scale: float) -> None:
+        super().__init__()
+        self.mix = TimeConv(width, width, groups=width)
+        self.norm = nn.LayerNorm(width)
+        self.widen = nn.Linear(width, expansion * width)
+        self.narrow = nn.Linear(expansion * width, width)
+        # ConvNeXt's learned scale, folded into the weights it would scale: as a factor it costs 5 % of a step.
+        with torch.no_grad():
+            self.narrow.weight.mul_(scale)
+            self.narrow.bias.mul_(scale)
+
+    def forward(self, hidden: Tensor, mask: Tensor | None) -> Tensor:
+        """Return `[B, T, D]` of the same shape."""
+        inner = self.widen(self.norm(self.mix(hidden, mask)))
+        return hidden + self.narrow(F.gelu(inner))  # type: ignore[no-any-return]

@@ -1,0 +1,251 @@
+"""The shape of a codec, and how one is trained; nothing here imports torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Literal
+
+from speechunits.errors import InputError
+
+
+@dataclass(frozen=True)
+class CodecSettings:
+    """The shape of a codec. The defaults make 3.9 million values, 7.8 MB as they are stored.
+
+    Attributes:
+        sample_rate_hz: of the waveforms.
+        hop: samples between two spectra; one code frame spans two of them (16,000 / 320 = 50 frames a second).
+        window: samples of a spectrum, a multiple of `hop`.
+        mel_bands: of the encoder's input.
+        encoder_width: channels of the encoder.
+        encoder_blocks: ConvNeXt blocks of the encoder at code frames; one more comes before the stride.
+        latent_width: D, dimensions that are quantised.
+        levels: K, residual codebooks.
+        codebook_size: codes of each level.
+        decoder_width: channels of the decoder.
+        decoder_blocks: ConvNeXt blocks of the decoder at code frames.
+        spectrum_blocks: ConvNeXt blocks of the decoder at spectra, twice as many a second.
+        expansion: how much wider a block is inside.
+
+    Raises:
+        InputError: a value is out of range.
+    """
+
+    sample_rate_hz: int = 16_000
+    hop: int = 160
+    window: int = 640
+    mel_bands: int = 80
+    encoder_width: int = 160
+    encoder_blocks: int = 3
+    latent_width: int = 32
+    levels: int = 8
+    codebook_size: int = 1024
+    decoder_width: int = 256
+    decoder_blocks: int = 2
+    spectrum_blocks: int = 4
+    expansion: int = 3
+
+    def __post_init__(self) -> None:
+        for entry in fields(self):
+            if getattr(self, entry.name) < 1:
+                raise InputError(f"codec: {entry.name} must be at least 1, not {getattr(self, entry.name)}")
+        if self.window % self.hop or self.window == self.hop:
+            raise InputError(f"codec: window ({self.window}) must be a multiple of hop ({self.hop}), twice or more")
+        if (self.window - self.hop) % 2:
+            raise InputError(f"codec: window ({self.window}) and hop ({self.hop}) must be both even or both odd")
+
+    @property
+    def frame_samples(self) -> int:
+        """Samples of one code frame."""
+        return 2 * self.hop
+
+    @property
+    def frame_rate_hz(self) -> float:
+        """Code frames per second."""
+        return self.sample_rate_hz / self.frame_samples
+
+    @classmethod
+    def parse(cls, values: Mapping[str, object], where: str) -> "CodecSettings":
+        """Build from JSON, where every value is a whole number.
+
+        Raises:
+            InputError: a key is unknown or missing, or a value is not a whole number or is out of range.
+        """
+        names = {entry.name for entry in fields(cls)}
+        if set(values) != names:
+            raise InputError(f"{where}: the codec's keys must be {', '.join(sorted(names))}")
+        whole = {name: value for name, value in values.items() if type(value) is int}
+        for name in sorted(names - set(whole)):
+            raise InputError(f"{where}: {name} must be a whole number, not {values[name]!r}")
+        return cls(**whole)
+
+
+StageName = Literal["reconstruction", "adversarial", "decoder"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of training.
+
+    Attributes:
+        name: `reconstruction`: everything, spectral losses only; `adversarial`: everything, against a discriminator;
+            `decoder`: the decoder alone, against a discriminator, while encoder and codebooks stand still.
+        first_step: its first step, from 1.
+        steps: how many it takes.
+        crop_s: seconds of each item of a batch.
+        learning_rate: peak rate of the codec.
+        constant_part: share of the steps at the peak rate; from there a cosine falls to 2 % of it.
+        mel_weight: weight of the log-mel loss.
+        discriminator_width: channels of the discriminators; 0 is none.
+    """
+
+    name: StageName
+    first_step: int
+    steps: int
+    crop_s: float
+    learning_rate: float
+    constant_part: float
+    mel_weight: float
+    discriminator_width: int
+
+
+@dataclass(frozen=True)
+class CodecTraining:
+    """How a codec is trained, in three stages that share one run.
+
+    The loss of the reconstruction stage hardly tells how a codec sounds; the adversarial ones decide that. The codes
+    are final when the decoder stage begins, so that language models can train on them from then on.
+
+    Attributes:
+        codec: its shape.
+        reconstruction_steps: steps of the first stage.
+        adversarial_steps: steps of the second stage.
+        decoder_steps: steps of the third stage.
+        batch_clips: crops in a batch.
+        reconstruction_crop_s: length of a crop in the first stage, s.
+        adversarial_crop_s: length of a crop in the other stages, s.
+        reconstruction_rate: peak learning rate of the first stage.
+        adversarial_rate: peak learning rate of the codec in the other stages.
+        discriminator_rate: peak learning rate of the discriminators.
+        warmup_steps: steps until the first peak of the learning rate.
+        unquantized_steps: steps before the codebooks are made; quantised from the start, codes collapse.
+        kmeans_batches: batches whose latents the codebooks are made of.
+        mel_weight: of the log-mel loss in the first stage.
+        adversarial_mel_weight: of the log-mel loss in the other stages.
+        feature_weight: of the distance between the discriminators' features.
+        commitment_weight: of the distance between latents and their codes.
+        covariance_weight: of the covariances between the latent's dimensions; it keeps all of them in use.
+        adversarial_width: channels of the discriminators in the second stage.
+        decoder_stage_width: channels of the discriminators in the third stage.
+        average_decay: of the decoder's averaged weights, which are stored from the third stage on; 0 keeps none.
+        gain_db: crops are made louder or softer by up to this much.
+        balance: column of the list by which crops are balanced: each of its values is drawn equally often.
+            A list without this column is drawn from as it is.
+        held_out_clips: clips kept for evaluation when the list has no rows with `dev` in a column `split`.
+        precision: `bf16` computes under autocast, with weights in float32.
+        seed: of the first weights, of the data's order and of all chance in training.
+        device: torch device, or `auto` for CUDA where there is one.
+        log_every: steps between reports.
+        evaluate_every: steps between evaluations on held-out clips, which also renew the stored codec in the third
+            stage.
+        checkpoint_minutes: time between checkpoints.
+
+    Raises:
+        InputError: a value is out of range.
+    """
+
+    codec: CodecSettings = field(default_factory=CodecSettings)
+    reconstruction_steps: int = 20_000
+    adversarial_steps: int = 10_000
+    decoder_steps: int = 20_000
+    batch_clips: int = 10
+    reconstruction_crop_s: float = 1.0
+    adversarial_crop_s: float = 0.8
+    reconstruction_rate: float = 1.2e-3
+    adversarial_rate: float = 3e-4
+    discriminator_rate: float = 7.5e-4
+    warmup_steps: int = 100
+    unquantized_steps: int = 150
+    kmeans_batches: int = 60
+    mel_weight: float = 15.0
+    adversarial_mel_weight: float = 7.0
+    feature_weight: float = 4.0
+    commitment_weight: float = 0.25
+    covariance_weight: float = 0.3
+    adversarial_width: int = 16
+    decoder_stage_width: int = 32
+    average_decay: float = 0.999
+    gain_db: float = 6.0
+    balance: str = "source"
+    held_out_clips: int = 16
+    precision: Literal["fp32", "bf16"] = "bf16"
+    seed: int = 0
+    device: str = "auto"
+    log_every: int = 20
+    evaluate_every: int = 1_000
+    checkpoint_minutes: float = 5.0
+
+    def __post_init__(self) -> None:
+        whole_from_one = ("reconstruction_steps", "batch_clips", "kmeans_batches", "adversarial_width")
+        least: dict[str, float] = dict.fromkeys((*whole_from_one, "decoder_stage_width", "log_every"), 1)
+        least |= dict.fromkeys(("held_out_clips", "evaluate_every"), 1)
+        least |= dict.fromkeys(("adversarial_steps", "decoder_steps", "warmup_steps", "unquantized_steps"), 0)
+        least |= dict.fromkeys(("mel_weight", "adversarial_mel_weight", "feature_weight", "commitment_weight"), 0)
+        least |= dict.fromkeys(("covariance_weight", "gain_db", "seed", "average_decay", "checkpoint_minutes"), 0)
+        for name, bound in least.items():
+            if getattr(self, name) < bound:
+                raise InputError(f"codec training: {name} must be at least {bound}, not {getattr(self, name)}")
+        for name in ("reconstruction_rate", "adversarial_rate", "discriminator_rate"):
+            if not getattr(self, name) > 0.0:
+                raise InputError(f"codec training: {name} must be above 0, not {getattr(self, name)}")
+        if self.average_decay >= 1.0:
+            raise InputError(f"codec training: average_decay must be below 1, not {self.average_decay}")
+        if self.unquantized_steps >= self.reconstruction_steps:
+            raise InputError(
+                f"codec training: unquantized_steps ({self.unquantized_steps}) must be fewer than "
+                f"reconstruction_steps ({self.reconstruction_steps})"
+            )
+        frames = self.kmeans_batches * self.batch_clips * int(self.reconstruction_crop_s * self.codec.frame_rate_hz)
+        if frames < self.codec.codebook_size:
+            raise InputError(
+                f"codec training: kmeans_batches ({self.kmeans_batches}) hold {frames} frames, too few for "
+                f"{self.codec.codebook_size} codes"
+            )
+        for name in ("reconstruction_crop_s", "adversarial_crop_s"):
+            # The longest window of the spectral loss must see whole sound.
+            if getattr(self, name) * self.codec.sample_rate_hz < 2_048:
+                raise InputError(f"codec training: {name} must span 2,048 samples, not {getattr(self, name)} s")
+
+    @property
+    def steps(self) -> int:
+        """Steps of the whole run."""
+        return self.reconstruction_steps + self.adversarial_steps + self.decoder_steps
+
+    def stages(self) -> list[Stage]:
+        """The stages in their order; one without steps is left out."""
+        crop_s, rate, mel_weight = self.adversarial_crop_s, self.adversarial_rate, self.adversarial_mel_weight
+        third = self.reconstruction_steps + self.adversarial_steps + 1
+        stages = [
+            Stage(
+                "reconstruction",
+                1,
+                self.reconstruction_steps,
+                self.reconstruction_crop_s,
+                self.reconstruction_rate,
+                0.5,
+                self.mel_weight,
+                0,
+            ),
+            # Constant: the discriminator has only begun, and the third stage goes on from here.
+            Stage(
+                "adversarial",
+                self.reconstruction_steps + 1,
+                self.adversarial_steps,
+                crop_s,
+                rate,
+                1.0,
+                mel_weight,
+                self.adversarial_width,
+            ),
+            Stage("decoder", third, self.decoder_steps, crop_s, rate, 0.0, mel_weight, self.decoder_stage_width),
+        ]
+        return [stage for stage in stages if stage.steps]

@@ -1,0 +1,254 @@
+"""Training a codec from scratch: the loop, a step of it, and the evaluation in between."""
+
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from filelock import FileLock, Timeout
+from torch import Tensor
+
+from speechunits.audio import Waveform
+from speechunits.codecs.speech_codec.codec import SpeechCodec
+from speechunits.codecs.speech_codec.data import Crops, read_codec_data, read_held_out
+from speechunits.codecs.speech_codec.diary import Diary, Figure, record_run
+from speechunits.codecs.speech_codec.discriminator import Discriminators
+from speechunits.codecs.speech_codec.losses import (
+    adversarial_loss,
+    discriminator_loss,
+    feature_loss,
+    mel_distance,
+    mel_loss,
+)
+from speechunits.codecs.speech_codec.model import CodecModel
+from speechunits.codecs.speech_codec.quantizer import covariance_penalty, draw_levels, perplexities
+from speechunits.codecs.speech_codec.settings import CodecTraining, Stage
+from speechunits.codecs.speech_codec.state import TrainingState, read_step
+from speechunits.codecs.speech_codec.storage import round_as_stored, write_codec
+from speechunits.errors import InputError
+
+_CLIP_NORM = 5.0
+_LAST_RATE = 0.02
+
+
+def train_speech_codec(settings: CodecTraining, list_path: Path, out: Path) -> Path:
+    """Train a codec, or go on with a run that was interrupted; the result is the same.
+
+    Args:
+        settings: how.
+        list_path: what on; see `data.read_codec_data`.
+        out: the run's folder: `run.json`, `metrics.jsonl`, `state.safetensors` (renewed every few minutes) and
+            `codec/`, which appears when the codes are final and is renewed with every evaluation from then on.
+
+    Returns:
+        The folder of the codec, for `load_speech_codec`.
+
+    Raises:
+        InputError: the list or a file of it cannot be used, or `out` holds another run or is in use.
+        FloatingPointError: the loss is not finite; the state on disk is from before that.
+    """
+    data = read_codec_data(list_path, settings)
+    out.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(out / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise InputError(f"{out}: another process is training here") from error
+    with lock:
+        record_run(out, settings, data.digest)
+        held_out = read_held_out(data.held_out, settings.codec.sample_rate_hz)
+        _Run(settings, Crops(data.train, settings), held_out, out).go_on()
+    return out / "codec"
+
+
+class _Run:
+    """A run in its folder: what happens when."""
+
+    def __init__(self, settings: CodecTraining, crops: Crops, held_out: list[Waveform], out: Path) -> None:
+        self._settings, self._crops, self._held_out, self._out = settings, crops, held_out, out
+        self._stages = {
+            stage.first_step + offset: stage for stage in settings.stages() for offset in range(stage.steps)
+        }
+        kind = ("cuda" if torch.cuda.is_available() else "cpu") if settings.device == "auto" else settings.device
+        self._device = torch.device(kind)
+        self._state = TrainingState(settings, self._device)
+        self._state_path = out / "state.safetensors"
+
+    def go_on(self) -> None:
+        """Take all steps that are left, and write the codec."""
+        settings = self._settings
+        done = self._restore()
+        trainer = Trainer(settings, self._state, self._device)
+        with Diary(self._out, done, settings.steps) as diary:
+            saved_at = time.monotonic()
+            for step, stage, batch in self._crops.batches(self._stages, done + 1):
+                if step == stage.first_step:
+                    self._state.enter(stage)
+                if step == settings.unquantized_steps + 1:
+                    trainer.make_codebooks(self._crops, stage)
+                figures = trainer.update(step, stage, batch.to(self._device))
+                last = step == settings.steps
+                diary.advance(step, batch.numel() / settings.codec.sample_rate_hz)
+                if step % settings.log_every == 0 or last:
+                    diary.report(step, stage.name, {name: float(value) for name, value in figures.items()})
+                if (step % settings.evaluate_every == 0 and step > settings.unquantized_steps) or last:
+                    diary.write(step, self._evaluate(stage))
+                if last or time.monotonic() - saved_at >= 60.0 * settings.checkpoint_minutes:
+                    _require_finite(figures, step)
+                    self._state.write(self._state_path, step)
+                    saved_at = time.monotonic()
+        write_codec(self._out / "codec", self._codec())
+
+    def _restore(self) -> int:
+        """Take over the folder's state, if any; say after which step it was written."""
+        if not self._state_path.exists():
+            return 0
+        step = read_step(self._state_path)
+        if step not in self._stages:
+            raise InputError(f"{self._out}: the run here has taken {step} steps, {len(self._stages)} are asked for")
+        self._state.enter(self._stages[step])
+        self._state.read(self._state_path)
+        return step
+
+    def _codec(self) -> CodecModel:
+        """The codec as it would be stored now, with the averaged decoder where there is one."""
+        return round_as_stored(self._state.model, self._state.average)
+
+    def _evaluate(self, stage: Stage) -> dict[str, Figure]:
+        """Figures on the held-out clips; renews the stored codec where its codes are final."""
+        model = self._codec()
+        if stage.name == "decoder":
+            write_codec(self._out / "codec", model)
+        codec = SpeechCodec(model)
+        codes = codec.encode_batch(self._held_out)
+        values: dict[str, Figure] = {}
+        for levels in sorted({codec.levels, (codec.levels + 1) // 2}):
+            decoded = codec.decode_batch([item[:levels] for item in codes])
+            distances = [
+                mel_distance(torch.from_numpy(got.samples), torch.from_numpy(wanted.samples), codec.sample_rate_hz)
+                for got, wanted in zip(decoded, self._held_out, strict=True)
+            ]
+            values[f"held_out_mel_distance_{levels}"] = float(np.mean(distances))
+        frames = torch.from_numpy(np.concatenate(codes, axis=1))
+        values["held_out_perplexities"] = perplexities(frames, codec.codebook_size)
+        return values
+
+
+class Trainer:
+    """Takes training steps on a state."""
+
+    def __init__(self, settings: CodecTraining, state: TrainingState, device: torch.device) -> None:
+        self._settings, self._state, self._device = settings, state, device
+
+    @torch.no_grad()
+    def make_codebooks(self, crops: Crops, stage: Stage) -> None:
+        """Start the codebooks at the latents of the first batches."""
+        settings, model = self._settings, self._state.model
+        latents = []
+        for step in range(1, settings.kmeans_batches + 1):
+            with self._autocast():
+                latent = model.encoder(crops.batch(step, stage.crop_s).to(self._device))
+            latents.append(model.whitening(latent).flatten(0, 1))
+        frames = latents[0].shape[0]
+        model.quantizer.start(torch.cat(latents), frames, settings.seed)
+
+    def update(self, step: int, stage: Stage, samples: Tensor) -> dict[str, Tensor]:
+        """Take one step on crops `[B, N]`; return its figures."""
+        settings, state = self._settings, self._state
+        chance = torch.Generator().manual_seed(_mix(settings.seed, step))
+        latent, regularizer, figures = self._encode(step, stage, samples, chance)
+        with self._autocast():
+            decoded = state.model.decoder(latent)
+        figures["mel"] = mel_loss(decoded, samples, settings.codec.sample_rate_hz)
+        loss = stage.mel_weight * figures["mel"] + regularizer
+        if state.discriminators is None:
+            torch.autograd.backward(loss)
+        else:
+            pull, judged = self._confront(state.discriminators, decoded.detach(), samples)
+            figures |= judged
+            torch.autograd.backward([loss, decoded], [None, pull])
+        figures["gradient_norm"] = self._apply(step, stage)
+        state.follow_decoder()
+        return {name: value.detach() for name, value in figures.items()}
+
+    def _encode(
+        self, step: int, stage: Stage, samples: Tensor, chance: torch.Generator
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """The latent for the decoder `[B, T, D]`, the encoder's own losses, and figures."""
+        settings, model = self._settings, self._state.model
+        used = draw_levels(samples.shape[0], settings.codec.levels, chance).to(self._device)
+        if stage.name == "decoder":
+            with torch.no_grad():  # in float32, as the codes will be made later
+                return model.quantizer.decode(model.encode(samples), used), samples.new_zeros(()), {}
+        with self._autocast():
+            latent = model.encoder(samples)
+        latent = model.whitening(latent)
+        figures = {"covariance": covariance_penalty(latent)}
+        regularizer = settings.covariance_weight * figures["covariance"]
+        if step > settings.unquantized_steps:
+            quantized = model.quantizer(latent, used, chance)
+            latent, figures["commitment"] = quantized.latent, quantized.commitment
+            regularizer = regularizer + settings.commitment_weight * quantized.commitment
+        return latent, regularizer, figures
+
+    def _confront(
+        self, discriminators: Discriminators, decoded: Tensor, samples: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Leave gradients in the discriminators, and return the gradient that they send back to the decoded sound.
+
+        One pass over the decoded sound serves both sides: its graph is followed once to the sound for the codec, and
+        once to the weights for the discriminators.
+        """
+        decoded.requires_grad_()
+        with self._autocast():
+            on_real, on_decoded = discriminators(samples), discriminators(decoded)
+            figures = {
+                "adversarial": adversarial_loss(on_decoded),
+                "feature": feature_loss(on_real, on_decoded),
+                "discriminator": discriminator_loss(on_real, on_decoded),
+            }
+            wish = figures["adversarial"] + self._settings.feature_weight * figures["feature"]
+        (pull,) = torch.autograd.grad(wish, decoded, retain_graph=True)
+        torch.autograd.backward(figures["discriminator"], inputs=list(discriminators.parameters()))
+        return pull, figures
+
+    def _apply(self, step: int, stage: Stage) -> Tensor:
+        """Move the weights along their gradients; return the norm of the codec's gradient before clipping."""
+        settings, state = self._settings, self._state
+        factor = _rate_factor(step - stage.first_step + 1, stage, settings.warmup_steps)
+        pairs = [(state.optimizer, stage.learning_rate)]
+        norms = []
+        if state.discriminator_optimizer is not None:
+            pairs.append((state.discriminator_optimizer, settings.discriminator_rate))
+        for optimizer, rate in pairs:
+            [group] = optimizer.param_groups
+            group["lr"] = rate * factor
+            norms.append(torch.nn.utils.clip_grad_norm_(group["params"], _CLIP_NORM))
+            optimizer.step()
+            optimizer.zero_grad()
+        return norms[0]
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self._device.type, torch.bfloat16, enabled=self._settings.precision == "bf16")
+
+
+def _rate_factor(step: int, stage: Stage, warmup_steps: int) -> float:
+    """Factor on the peak learning rates at a stage's `step`, from 1."""
+    rise = min(1.0, step / warmup_steps) if warmup_steps else 1.0
+    constant = stage.constant_part * stage.steps
+    if step <= constant:
+        return rise
+    fallen = (step - constant) / (stage.steps - constant)
+    return rise * (_LAST_RATE + (1.0 - _LAST_RATE) * 0.5 * (1.0 + math.cos(math.pi * fallen)))
+
+
+def _mix(seed: int, step: int) -> int:
+    """One seed out of two numbers; neighbours have nothing in common."""
+    return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def _require_finite(figures: dict[str, Tensor], step: int) -> None:
+    for name, value in figures.items():
+        if not math.isfinite(float(value)):
+            raise FloatingPointError(f"step {step}: {name} is {float(value)}")
