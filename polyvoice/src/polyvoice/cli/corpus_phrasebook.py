@@ -1,0 +1,33 @@
+"""`polyvoice corpus phrasebook`: sentences in three languages to be spoken."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phrasebook:
+    """Write phrases of everyday life in Chinese, English and Spanish as a table, for `polyvoice corpus speak`."""
+
+    out: Path
+    """The table to write: key, split, template, unseen_pair, zh, en, es."""
+    count: int = 10_000
+    """How many phrases."""
+    seed: int = 0
+    """For the choice of phrases; the split of a phrase does not depend on it."""
+
+    def run(self) -> None:
+        """Draw, write, and say how many."""
+        from polyvoice.corpus.phrasebook.sampling import phrases
+        from speechunits.files import write_atomically
+
+        drawn = phrases(self.seed, self.count)
+        lines = ["key\tsplit\ttemplate\tunseen_pair\tzh\ten\tes"]
+        for phrase in drawn:
+            cells = (phrase.key, phrase.split, phrase.template, str(int(phrase.unseen_pair)))
+            lines.append("\t".join((*cells, phrase.zh, phrase.en, phrase.es)))
+        write_atomically(self.out, "".join(f"{line}\n" for line in lines).encode())
+        splits = ", ".join(f"{split} {count:,}" for split, count in Counter(phrase.split for phrase in drawn).items())
+        print(f"{self.out}: {len(drawn):,} phrases ({splits})")
