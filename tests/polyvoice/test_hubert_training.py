@@ -160,7 +160,7 @@ def test_learns_tones(tones, tmp_path):
     )
     assert result.held_out is not None
     assert result.held_out.heard_accuracy > 0.9
-    assert result.held_out.masked_accuracy > 0.6
+    assert result.held_out.masked_accuracy > 0.5
     card = json.loads((tmp_path / "run" / "encoder.json").read_text())
     assert card["parameters"] == result.parameters < 100_000
     encoder = load_fairseq_hubert(result.checkpoint, 2)
