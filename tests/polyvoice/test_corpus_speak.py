@@ -197,6 +197,16 @@ def test_texts_without_splits_are_split_by_sentence(tmp_path):
         assert first.split == second.split
 
 
+def test_the_phrasebook_can_be_spoken(tmp_path, capsys):
+    path = tmp_path / "phrases.tsv"
+    assert run(["corpus", "phrasebook", "--out", str(path), "--count", "60"]) == 0
+    assert "60 phrases" in capsys.readouterr().out
+    table = read_texts(path, ("zh-en", "en-es"), Shares())
+    assert len(table.rows) == 60
+    assert {language for row in table.rows for language, _ in row.texts} == {"zh", "en", "es"}
+    assert "train" in {row.split for row in table.rows}
+
+
 @pytest.mark.parametrize(
     ("content", "pairs", "message"),
     [

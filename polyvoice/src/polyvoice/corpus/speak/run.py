@@ -84,8 +84,8 @@ class SpeakSummary:
     rtf: float
 
     def __str__(self) -> str:
-        new = f"{self.spoken:,} utterances spoken, {self.spoken_s / 3600:.3f} h, {self.rtf:.2f} processor seconds a second"
-        return f"{self.manifest}: {self.pairs:,} pairs\n{self.failures}: {self.failed:,} not spoken\n{new}"
+        spoken = f"{self.spoken:,} utterances spoken, {self.spoken_s / 3600:.3f} h"
+        return f"{self.manifest}: {self.pairs:,} pairs\n{self.failures}: {self.failed:,} not spoken\n{spoken}, {self.rtf:.2f} processor seconds a second"
 
 
 @dataclass(frozen=True, slots=True)
