@@ -51,7 +51,7 @@ def draw_units(units: Sequence[int]) -> bytes:
 
 def _mel_power(samples: NDArray[np.float32]) -> NDArray[np.float64]:
     padded = np.pad(samples, (_WINDOW // 2, _WINDOW))
-    frames = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW)[::_HOP]  # [T, window]
+    frames = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW)[: samples.size : _HOP]  # [T, window]
     spectrum = np.fft.rfft(frames * np.hanning(_WINDOW), axis=1)
     power: NDArray[np.float64] = _filters() @ np.square(np.abs(spectrum)).T / _WINDOW
     return power
