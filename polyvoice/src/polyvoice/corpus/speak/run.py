@@ -84,8 +84,13 @@ class SpeakSummary:
     rtf: float
 
     def __str__(self) -> str:
-        spoken = f"{self.spoken:,} utterances spoken, {self.spoken_s / 3600:.3f} h"
-        return f"{self.manifest}: {self.pairs:,} pairs\n{self.failures}: {self.failed:,} not spoken\n{spoken}, {self.rtf:.2f} processor seconds a second"
+        lines = (
+            f"{self.manifest}: {self.pairs:,} pairs",
+            f"{self.failures}: {self.failed:,} not spoken",
+            f"{self.spoken:,} utterances spoken, {self.spoken_s / 3600:.3f} h, "
+            f"{self.rtf:.2f} processor seconds a second",
+        )
+        return "\n".join(lines)
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,9 +81,8 @@ def read_texts(path: Path, pairs: Sequence[str], shares: Shares) -> TextTable:
 
 
 def _from_phrasebook(table: Table, languages: Sequence[str], shares: Shares) -> tuple[TextRow, ...]:
-    key_at = table.find("key") if table.find("key") is not None else table.require("id")
+    key_at = table.require("id" if table.find("key") is None else "key")
     split_at = table.find("split")
-    assert key_at is not None  # noqa: S101 - `require` has raised otherwise
     texts = [
         tuple(
             (language, row.cells[table.require(language)])
