@@ -18,6 +18,8 @@ import torch
 from safetensors.torch import load_file
 
 from speechunits.audio import Waveform, write_wav
+from speechunits.cli.main import run
+from speechunits.codecs.load import load_codec
 from speechunits.codecs.speech_codec import load_speech_codec
 from speechunits.codecs.speech_codec.codec import SpeechCodec
 from speechunits.codecs.speech_codec.data import Crops, read_codec_data
@@ -205,6 +207,21 @@ def test_a_run_of_the_first_stage_alone_gives_a_codec(clips: Path, tmp_path: Pat
     assert codec.encode(make_waveform(0.3)).shape == (4, 15)
 
 
+def test_the_command_trains_and_continues(
+    clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], make_waveform
+) -> None:
+    options = ["--reconstruction-steps", "5", "--adversarial-steps", "0", "--decoder-steps", "2", "--batch-clips", "2"]
+    options += ["--unquantized-steps", "2", "--kmeans-batches", "2", "--codec.codebook-size", "16", "--device", "cpu"]
+    options += ["--codec.encoder-width", "16", "--codec.decoder-width", "16", "--decoder-stage-width", "2"]
+    assert run(["train-codec", str(clips), "--out", str(tmp_path), "--held-out-clips", "1", *options]) == 0
+    folder = capsys.readouterr().out.strip()
+    assert folder == str(tmp_path / "codec")
+    assert load_codec(folder).encode(make_waveform(0.2)).shape == (8, 10)
+    options[1] = "6"
+    assert run(["train-codec", str(clips), "--out", str(tmp_path), "--held-out-clips", "1", *options]) == 2
+    assert "begun with reconstruction_steps = 5, not 6" in capsys.readouterr().err
+
+
 def test_folders_of_other_runs_are_refused(clips: Path, uninterrupted: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"mel_weight = 15\.0, not 3\.0"):
         train_speech_codec(replace(TINY, mel_weight=3.0), clips, uninterrupted)
@@ -350,11 +367,11 @@ def test_dev_rows_are_held_out_and_test_rows_left_alone(clips: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "header has no column audio"),
-        ("path\n0.wav\n", "header has no column audio"),
-        ("audio\tsource\n0.wav\n", "row 2 has 1 cells, the header 2"),
-        ("audio\n0.wav\nabsent.wav\n", "row 3: .*absent.wav is missing"),
-        ("audio\nlist.tsv\n", "row 2: .*list.tsv is missing or not audio"),
+        ("", "no column audio"),
+        ("path\n0.wav\n", "no column audio"),
+        ("audio\tsource\n0.wav\n", "line 2 has 1 cells, the header 2"),
+        ("audio\n0.wav\nabsent.wav\n", "line 3: .*absent.wav is missing"),
+        ("audio\nlist.tsv\n", "line 2: .*list.tsv is missing or not audio"),
         ("audio\n0.wav\n", "none is left to train on"),
     ],
 )

@@ -11,8 +11,8 @@ INPUT_ERROR = 2
 OUR_FAULT = 1
 INTERRUPTED = 130
 
-COMMANDS = ("extract", "kmeans", "report")
-"""Each names a module of this package, and its dataclass of the same name, capitalized."""
+COMMANDS = ("extract", "kmeans", "report", "train-codec")
+"""Each names a module of this package, and its dataclass: train-codec is TrainCodec in train_codec.py."""
 
 
 class Command(Protocol):
@@ -65,7 +65,7 @@ def parse(arguments: Sequence[str]) -> Command:
     """Read a command line; prints help or the mistake and exits where there is no command to run."""
     import tyro
 
-    kinds = {name: getattr(import_module(f"speechunits.cli.{name}"), name.capitalize()) for name in COMMANDS}
+    kinds: dict[str, Any] = {name: _import_command(name) for name in COMMANDS}
     command: Any = tyro.extras.subcommand_cli_from_dict(
         kinds,
         prog="speechunits",
@@ -74,6 +74,11 @@ def parse(arguments: Sequence[str]) -> Command:
         config=(tyro.conf.FlagCreatePairsOff,),
     )
     return cast("Command", command)
+
+
+def _import_command(name: str) -> type[Command]:
+    module = import_module(f"speechunits.cli.{name.replace('-', '_')}")
+    return cast("type[Command]", getattr(module, name.title().replace("-", "")))
 
 
 if __name__ == "__main__":

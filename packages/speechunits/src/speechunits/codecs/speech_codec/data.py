@@ -15,6 +15,7 @@ from torch import Tensor
 from speechunits.audio import Samples, Waveform, read_audio, resample
 from speechunits.codecs.speech_codec.settings import CodecTraining, Stage
 from speechunits.errors import InputError
+from speechunits.listing import read_columns, read_list
 
 _LONGEST_HELD_OUT_S = 10
 
@@ -48,7 +49,7 @@ class CodecData:
     Attributes:
         train: clips to train on.
         held_out: clips to evaluate on.
-        digest: SHA-256 of the list's text.
+        digest: SHA-256 of the list.
     """
 
     train: tuple[Clip, ...]
@@ -68,32 +69,27 @@ def read_codec_data(list_path: Path, settings: CodecTraining) -> CodecData:
     Raises:
         InputError: the list is missing, has no column `audio` or too few rows, or a file is not audio.
     """
-    try:
-        text = list_path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{list_path}: cannot be read ({error})") from error
-    lines = text.splitlines()
-    columns = lines[0].split("\t") if lines else []
-    if "audio" not in columns:
-        raise InputError(f"{list_path}: the header has no column audio")
+    listed = read_list(list_path)
+    splits, sources = (_read_optional(list_path, name, len(listed)) for name in ("split", settings.balance))
     train: list[Clip] = []
     held_out: list[Clip] = []
-    for number, line in enumerate(lines[1:], start=2):
-        cells = line.split("\t")
-        if len(cells) != len(columns):
-            raise InputError(f"{list_path}: row {number} has {len(cells)} cells, the header {len(columns)}")
-        row = dict(zip(columns, cells, strict=True))
-        if row.get("split", "train") not in ("train", "dev"):
-            continue
-        clip = _look_at(list_path.parent / row["audio"], row.get(settings.balance, ""), f"{list_path}: row {number}")
-        (held_out if row.get("split") == "dev" else train).append(clip)
+    for number, (row, split, source) in enumerate(zip(listed, splits, sources, strict=True), start=2):
+        if split in ("", "train", "dev"):
+            clip = _look_at(row.path, source, f"{list_path}: line {number}")
+            (held_out if split == "dev" else train).append(clip)
     if not held_out:
         # By a hash of the name, so that the choice does not move when rows are added or sorted anew.
         train.sort(key=lambda clip: hashlib.sha256(clip.path.name.encode()).digest())
         held_out, train = train[: settings.held_out_clips], train[settings.held_out_clips :]
     if not train:
         raise InputError(f"{list_path}: {len(held_out)} clips are held out, and none is left to train on")
-    return CodecData(tuple(train), tuple(held_out), hashlib.sha256(text.encode()).hexdigest())
+    return CodecData(tuple(train), tuple(held_out), hashlib.sha256(list_path.read_bytes()).hexdigest())
+
+
+def _read_optional(list_path: Path, name: str, rows: int) -> list[str]:
+    """A column of the list, or empty cells when it has none of that name."""
+    header = list_path.read_text(encoding="utf-8-sig").partition("\n")[0].rstrip("\r").split("\t")
+    return [cell for [cell] in read_columns(list_path, (name,))] if name in header else [""] * rows
 
 
 def _look_at(path: Path, source: str, where: str) -> Clip:
