@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from unitlm.alphabet import Units
+from unitlm.beam import beam_search
 from unitlm.cache import KeyValueCache
 from unitlm.checkpoint import load_model, save_model
 from unitlm.data import Batch, DataPosition, Packer, Packing
@@ -86,6 +88,26 @@ def test_decoding_equals_reading_everything_anew(make_decoder: Callable[..., Dec
         assert list(row.ids) == greedy_reference(model, prompt, prefix, 15)
     drafted = generate_with_drafts(model, PROMPTS[0], CHOICES, [written[0]], limit=15)
     assert list(drafted.continuation.ids) == written[0]
+
+
+@pytest.mark.parametrize("prefix", [None, 0, 2, 3])
+@torch.no_grad()
+def test_beam_search_equals_exhaustive_search(make_decoder: Callable[..., Decoder], prefix: int | None) -> None:
+    model, choices, limit, prompt = make_decoder(3, prefix_lm=True), Choices(5, 8, end=1), 3, [9, 10, 11]
+    columns = {5: 0, 6: 1, 7: 2, 1: 3}
+    candidates = []
+    for length in range(limit + 1):
+        for units in itertools.product(range(5, 8), repeat=length):
+            ids = [*prompt, *units, 1]
+            seen = marks(len(prompt) if prefix is None else prefix, len(ids))
+            scores = F.log_softmax(model(torch.tensor([ids]), prompt=seen)[0][:, list(columns)], dim=-1)
+            places = enumerate(ids[len(prompt) :], start=len(prompt) - 1)
+            candidates.append((sum(float(scores[place, columns[unit]]) for place, unit in places), units))
+    candidates.sort(reverse=True)
+    found = beam_search(model, prompt, choices, beams=3**limit, limit=limit, prefix=prefix)
+    assert [hypothesis.ids for hypothesis in found[:10]] == [units for _, units in candidates[:10]]
+    best = [score for score, _ in candidates[:10]]
+    assert [hypothesis.log_probability for hypothesis in found[:10]] == pytest.approx(best, abs=1e-4)
 
 
 def packed_batch(folder: Path) -> tuple[Batch, list[Example]]:

@@ -22,6 +22,7 @@ def beam_search(
     beams: int,
     limit: int,
     length_penalty: float = 0.0,
+    prefix: int | None = None,
 ) -> list[Continuation]:
     """The most probable continuations that end within `limit` units.
 
@@ -35,6 +36,7 @@ def beam_search(
         beams: Open hypotheses kept a step, and the most that are returned.
         limit: The most units a hypothesis may have.
         length_penalty: 0 ranks by probability, 1 by mean log-probability a token.
+        prefix: For a prefix LM, how many of the prompt's first ids see each other both ways; all when not given.
 
     Returns:
         Up to `beams` ended hypotheses, the best first.
@@ -54,7 +56,7 @@ def beam_search(
         # Scores only fall, so a positive penalty favours the longest and a negative one the shortest continuation.
         return rank(score, limit if length_penalty > 0 else units)
 
-    hidden, cache = prefill(model, [prompt], limit)
+    hidden, cache = prefill(model, [prompt], limit, None if prefix is None else [prefix])
     head = choices.head(model)
     scores = torch.zeros(1, device=hidden.device)
     open_columns: list[tuple[int, ...]] = [()]

@@ -8,6 +8,8 @@ before a query reaches it.
 
 from __future__ import annotations
 
+from copy import copy
+
 import torch
 from torch import Tensor
 
@@ -114,6 +116,12 @@ class KeyValueCache:
         self.keys = self.keys.index_select(1, rows)
         self.values = self.values.index_select(1, rows)
         self.lengths = self.lengths.index_select(0, rows)
+
+    def copies(self, count: int) -> KeyValueCache:
+        """A cache of `count` copies of the first row; this one stays as it is."""
+        other = copy(self)
+        other.select(torch.zeros(count, dtype=torch.int64, device=self.lengths.device))
+        return other
 
     def _window(self, steps: int) -> int:
         return self.capacity if self.static else self.extent + steps

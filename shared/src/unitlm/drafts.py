@@ -16,7 +16,9 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
+from unitlm.cache import KeyValueCache
 from unitlm.errors import InputError
 from unitlm.generate import Continuation, prefill
 from unitlm.model import Decoder
@@ -96,6 +98,32 @@ def generate_with_drafts(
         InputError: No end token among the choices, a negative `lookahead`, a draft with an id outside of the alphabet,
             or a prompt or limit that `generate` refuses.
     """
+    hidden, cache = prefill(model, [prompt], limit)  # no proposal reaches beyond the limit
+    return continue_with_drafts(model, hidden, cache, choices, drafts, limit=limit, lookahead=lookahead)
+
+
+@torch.inference_mode()
+def continue_with_drafts(
+    model: Decoder,
+    hidden: Tensor,
+    cache: KeyValueCache,
+    choices: Choices,
+    drafts: Sequence[Sequence[int]],
+    *,
+    limit: int,
+    lookahead: int = 16,
+) -> Drafted:
+    """Continue what has been read already; the rest is as in `generate_with_drafts`.
+
+    Args:
+        model: A causal decoder, in evaluation mode.
+        hidden: Hidden state of the last step [1, D].
+        cache: Holds what was read, one row, with room for `limit` more; it is written to.
+        choices: What may be written; with an end token.
+        drafts: Proposed continuations, the most trusted first.
+        limit: The most units to write.
+        lookahead: The most proposed units that are checked in one pass.
+    """
     if choices.end is None:
         raise InputError("drafts: need choices with an end token")
     if lookahead < 0:
@@ -105,7 +133,7 @@ def generate_with_drafts(
             raise InputError("drafts: a draft has a unit outside of the alphabet that may be written")
     book = DraftBook(drafts)
     head = choices.head(model)
-    hidden, cache = prefill(model, [prompt], limit)  # no proposal reaches beyond the limit
+    read = cache.extent
     hidden = hidden.unsqueeze(1)  # [1, 1, D]
     calls, score = 1, 0.0
     written: list[int] = []
@@ -129,7 +157,7 @@ def generate_with_drafts(
         if len(written) == limit:
             return Drafted(Continuation(tuple(written), score, ended=False), calls)
         # The cache holds everything but the model's own last choice; what it holds of a rejected proposal goes.
-        cache.truncate(torch.tensor([len(prompt) + len(written) - 1], device=hidden.device))
+        cache.truncate(torch.tensor([read + len(written) - 1], device=hidden.device))
         proposed = book.propose(written, min(lookahead, limit - len(written)))
         ids = torch.tensor([[written[-1], *proposed]], device=hidden.device)
         hidden = model.transform(model.embed(ids), cache=cache)

@@ -63,7 +63,9 @@ def export_llama(
     """
     config = model.config
     if not config.causal or config.prefix_lm or config.stages or config.conditions:
-        raise InputError("llama export: only a causal decoder without stages and conditions, and no prefix LM, is a Llama")
+        raise InputError(
+            "llama export: only a causal decoder without stages and conditions, and no prefix LM, is a Llama"
+        )
     if folder.exists():
         raise InputError(f"{folder}: exists already")
     tensors = {name: value.detach() for name, value in named_tensors(model).items()}

@@ -7,7 +7,7 @@ import torch
 from molregpt.local.candidates import judge, propose
 from molregpt.local.model import LocalModel
 from molregpt.local.ranking import rank
-from molregpt.records import Answer, Question
+from molregpt.records import Answer, Origin, Question
 
 CANDIDATES = 8
 """Answers drawn beside the greedy one."""
@@ -18,8 +18,8 @@ _SEED = 0
 class LocalBackend:
     """Answers with a model of `molregpt train`, the retrieved examples in its context.
 
-    The greedy answer and some drawn ones are ranked (`molregpt.local.ranking`). Molecules that RDKit cannot read are
-    never answered: where there is no other, the nearest neighbour's is.
+    The greedy answer, some drawn ones and the neighbours' own are ranked (`molregpt.local.ranking`). Molecules that
+    RDKit cannot read are never answered.
     """
 
     def __init__(self, model: LocalModel) -> None:
@@ -41,13 +41,13 @@ class LocalBackend:
             proposals = propose(self._model, question, CANDIDATES, _SEED)
             ranked = rank(judge(self._model, question, proposals), self._model.weights(question.direction))
         attempts = 1 + CANDIDATES
-        if ranked:
-            best = ranked[0].text
-            first = best == proposals.usable[0].text
-            return Answer(best, "model" if first else "candidate", attempts, notes=proposals.problems)
-        if not proposals.shown:
+        if not ranked:
             return Answer("", "candidate", attempts, notes=proposals.problems)
-        return Answer(proposals.shown[0], "neighbour", attempts, notes=proposals.problems)
+        best = ranked[0].text
+        [place] = [place for place, one in enumerate(proposals.usable) if one.text == best]
+        found = proposals.usable[place]
+        origin: Origin = "neighbour" if not found.times else "model" if not place else "candidate"
+        return Answer(best, origin, attempts, notes=proposals.problems)
 
     async def close(self) -> None:
         """Nothing is held but memory."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from molregpt.answering import check_molecule
-from molregpt.local.model import LocalModel, Prompt
+from molregpt.local.model import LocalModel
 from molregpt.local.ranking import Judged, caption_similarities, check_properties, molecule_similarities
 from molregpt.records import Question
 from unitlm.generate import Continuation
@@ -19,25 +19,28 @@ NEAREST = 3
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """An answer of the model.
+    """A candidate.
 
     Attributes:
         text: What it says.
         confidence: Mean log-probability of its pieces, the end counted, in nats.
-        times: How often it was written: alike answers count once, with this weight.
+        times: How often the model wrote it; 0 for a neighbour's answer that it did not write.
+        copied: Whether it is a neighbour's answer.
     """
 
     text: str
     confidence: float
     times: int
+    copied: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Proposals:
-    """What the model wrote to one question.
+    """The candidates for one question.
 
     Attributes:
-        usable: Its answers without doubles, the greedy one first; only readable ones where a molecule is asked for.
+        usable: Candidates without doubles, the greedy answer first if it is usable, then drawn ones, then the
+            neighbours' own; only readable ones where a molecule is asked for.
         problems: One line for each answer that is not usable.
         shown: Answers of the neighbours in the context, the nearest first.
     """
@@ -48,33 +51,33 @@ class Proposals:
 
 
 def propose(model: LocalModel, question: Question, count: int, seed: int) -> Proposals:
-    """Write the greedy answer and draw `count` more.
+    """Write the greedy answer, draw `count` more, and add the neighbours' own.
 
     Raises:
         InputError: The query alone is longer than what the model was trained on.
     """
-    prompt = model.read(question)
-    shown = tuple(question.target_of(pair) for pair in prompt.shown)
-    written = [model.write(prompt, shown)]
+    reading = model.open(question)
+    shown = tuple(question.target_of(pair) for pair in reading.prompt.shown)
+    written = [model.write(reading, shown)]
     if count:
-        written += [one for one in model.draw(prompt, count, seed) if one.ended]
+        written += [one for one in model.draw(reading, count, seed) if one.ended]
+    answers = [(model.text(reading.prompt, one).strip(), one, 1) for one in written]
+    answers += [(text, one, 0) for text, one in zip(shown, model.score(reading, shown), strict=True)]
     usable: dict[str, Written] = {}
     problems: list[str] = []
-    for continuation in written:
-        text, problem = _checked(model, question, prompt, continuation)
+    for said, continuation, times in answers:
+        text, problem = _check(question, said)
         if problem:
             problems.append(problem)
             continue
-        times = usable[text].times + 1 if text in usable else 1
+        known = usable.get(text, Written(text, _mean(continuation), 0, copied=text in shown))
         # The first one's confidence stays: alike texts in other pieces differ little.
-        confidence = usable[text].confidence if text in usable else _mean(continuation)
-        usable[text] = Written(text, confidence, times)
+        usable[text] = replace(known, times=known.times + times)
     return Proposals(tuple(usable.values()), tuple(problems), shown)
 
 
-def _checked(model: LocalModel, question: Question, prompt: Prompt, continuation: Continuation) -> tuple[str, str]:
-    """A continuation's text, and what is wrong with it, if anything."""
-    text = model.text(prompt, continuation).strip()
+def _check(question: Question, text: str) -> tuple[str, str]:
+    """An answer as it is given, and what is wrong with it, if anything."""
     if question.direction == "mol2cap":
         return text, "" if text else "the caption is empty"
     verdict = check_molecule(text)
@@ -102,8 +105,10 @@ def judge(model: LocalModel, question: Question, proposals: Proposals) -> list[J
         neighbours = [parse_smiles(text) for text in shown if not check_molecule(text).problem]
         among, near = molecule_similarities(molecules, molecules), molecule_similarities(molecules, neighbours)
         checks = [check_properties(question.query, molecule) for molecule in molecules]
+    # Where the model wrote nothing usable, the neighbours stand for one another.
     times = np.array([answer.times for answer in answers], dtype=np.float64)
-    consensus = among @ times / times.sum()
+    votes = times if times.any() else np.ones_like(times)
+    consensus = among @ votes / votes.sum()
     nearness = near.mean(axis=1) if near.shape[1] else np.zeros(len(texts))
     trips = model.round_trip(question, texts)
     return [

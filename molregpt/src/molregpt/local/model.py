@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from molregpt.errors import InputError
@@ -17,12 +18,14 @@ from molregpt.local.ranking import Weights
 from molregpt.records import DIRECTIONS, Direction, Pair, Question
 from unitlm.adapt import KIND as ADAPTER
 from unitlm.adapt import load_adapter, prompt_ids
+from unitlm.cache import KeyValueCache
 from unitlm.checkpoint import MANIFEST, load_model, read_manifest
-from unitlm.drafts import generate_with_drafts
+from unitlm.drafts import continue_with_drafts
 from unitlm.files import Json
 from unitlm.generate import Continuation, continue_rows, prefill
 from unitlm.model import Decoder
 from unitlm.sampling import Choices, Sampling
+from unitlm.scoring import score_continuations
 from unitlm.settings import parse_settings
 from unitlm.vocabulary import Vocabulary
 
@@ -42,6 +45,23 @@ class Prompt:
     ids: tuple[int, ...]
     alphabet: str
     shown: tuple[Pair, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reading:
+    """A question that the model has read.
+
+    Attributes:
+        prompt: The question.
+        choices: What an answer may be written in.
+        hidden: State behind the last step, `[1, D]`.
+        cache: Keys and values of the prompt, with room for an answer; never written to.
+    """
+
+    prompt: Prompt
+    choices: Choices
+    hidden: Tensor
+    cache: KeyValueCache
 
 
 class LocalModel:
@@ -80,33 +100,47 @@ class LocalModel:
                 return Prompt(ids, prompt.slot.alphabet, shown)
         raise InputError(f"the query takes {len(ids)} tokens; the model reads {most}")
 
-    def write(self, prompt: Prompt, drafts: Sequence[str]) -> Continuation:
+    @torch.inference_mode()
+    def open(self, question: Question) -> Reading:
+        """Read a question; everything that is then written or scored goes on from there.
+
+        Raises:
+            InputError: The query alone is longer than what the model was trained on.
+        """
+        prompt = self.read(question)
+        hidden, cache = prefill(self.decoder, [prompt.ids], self.longest - len(prompt.ids))
+        return Reading(prompt, Choices.of(self.vocabulary, prompt.alphabet), hidden, cache)
+
+    def write(self, reading: Reading, drafts: Sequence[str]) -> Continuation:
         """The greedy answer; `drafts`, such as the examples' own answers, make it faster and do not change it."""
-        return generate_with_drafts(
+        return continue_with_drafts(
             self.decoder,
-            prompt.ids,
-            Choices.of(self.vocabulary, prompt.alphabet),
-            [self.vocabulary.encode(prompt.alphabet, draft) for draft in drafts],
-            limit=self.longest - len(prompt.ids),
+            reading.hidden,
+            reading.cache.copies(1),
+            reading.choices,
+            [self.vocabulary.encode(reading.prompt.alphabet, draft) for draft in drafts],
+            limit=self.longest - len(reading.prompt.ids),
         ).continuation
 
     @torch.inference_mode()
-    def draw(self, prompt: Prompt, count: int, seed: int) -> list[Continuation]:
-        """Draw `count` answers; the question is read once for all of them."""
-        limit = self.longest - len(prompt.ids)
-        hidden, cache = prefill(self.decoder, [prompt.ids], limit)
-        rows = torch.zeros(count, dtype=torch.int64)
-        cache.select(rows)
+    def draw(self, reading: Reading, count: int, seed: int) -> list[Continuation]:
+        """Draw `count` answers."""
         return continue_rows(
             self.decoder,
-            hidden[rows],
-            cache,
-            Choices.of(self.vocabulary, prompt.alphabet),
-            steps=limit,
+            reading.hidden.expand(count, -1),
+            reading.cache.copies(count),
+            reading.choices,
+            steps=self.longest - len(reading.prompt.ids),
             lengths=None,
             sampling=DRAWING,
             generator=torch.Generator().manual_seed(seed),
         )
+
+    def score(self, reading: Reading, answers: Sequence[str]) -> list[Continuation]:
+        """What the model thinks of answers from elsewhere; those that are too long are cut."""
+        room = self.longest - len(reading.prompt.ids)
+        ids = [self.vocabulary.encode(reading.prompt.alphabet, answer)[:room] for answer in answers]
+        return score_continuations(self.decoder, reading.hidden, reading.cache, reading.choices, ids)
 
     def text(self, prompt: Prompt, continuation: Continuation) -> str:
         """What a continuation says."""

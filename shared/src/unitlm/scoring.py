@@ -1,0 +1,61 @@
+"""How probable given continuations are: candidates from elsewhere, beside what the model writes itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from unitlm.cache import KeyValueCache
+from unitlm.errors import InputError
+from unitlm.generate import Continuation
+from unitlm.model import Decoder
+from unitlm.sampling import Choices
+
+
+@torch.inference_mode()
+def score_continuations(
+    model: Decoder, hidden: Tensor, cache: KeyValueCache, choices: Choices, continuations: Sequence[Sequence[int]]
+) -> list[Continuation]:
+    """Score continuations of one prompt, all in one pass.
+
+    Args:
+        model: A causal decoder, in evaluation mode.
+        hidden: Hidden state of the prompt's last step [1, D].
+        cache: Holds the prompt, one row, with room for the longest continuation; it stays as it is.
+        choices: What may be written; with an end token, whose probability counts too.
+        continuations: Ids of each, without the end token.
+
+    Returns:
+        The continuations with their log-probabilities, as `generate` counts them.
+
+    Raises:
+        InputError: No end token among the choices, or an id that is not among them.
+    """
+    if choices.end is None:
+        raise InputError("scoring: need choices with an end token")
+    if not continuations:
+        return []
+    for ids in continuations:
+        if any(not choices.start <= unit < choices.stop for unit in ids):
+            raise InputError("scoring: a continuation has a unit outside of the alphabet that may be written")
+    device = hidden.device
+    lengths = torch.tensor([len(ids) for ids in continuations], device=device)
+    longest = int(lengths.max())
+    padded = torch.full((len(continuations), longest), choices.start, device=device)  # [B, L]
+    for row, ids in enumerate(continuations):
+        padded[row, : len(ids)] = torch.tensor(ids, device=device)
+    states = hidden.expand(len(continuations), -1).unsqueeze(1)  # [B, 1, D]
+    if longest:
+        read = cache.copies(len(continuations))
+        states = torch.cat([states, model.transform(model.embed(padded), cache=read)], dim=1)  # [B, 1 + L, D]
+    log_probabilities = F.log_softmax(F.linear(states, choices.head(model)).float(), dim=-1)
+    end = torch.full((len(continuations), 1), choices.stop - choices.start, device=device)
+    columns = torch.cat([padded - choices.start, end], dim=1)  # the padding's columns are not counted
+    columns[torch.arange(len(continuations), device=device), lengths] = choices.stop - choices.start
+    gains = log_probabilities.gather(2, columns.unsqueeze(2)).squeeze(2)  # [B, 1 + L]
+    counted = torch.arange(longest + 1, device=device) <= lengths.unsqueeze(1)
+    totals = (gains * counted).sum(dim=1).tolist()
+    return [Continuation(tuple(ids), total, ended=True) for ids, total in zip(continuations, totals, strict=True)]
