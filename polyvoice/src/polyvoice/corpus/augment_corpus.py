@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import track
 
 from polyvoice.corpus.augment import augment
+from polyvoice.corpus.copies import name_copy
 from polyvoice.corpus.flac import write_flac
 from polyvoice.corpus.growing import GrowingTable
 from polyvoice.corpus.manifest import COLUMNS, PairRow, format_row, read_manifest
@@ -47,8 +48,8 @@ def augment_corpus(
 ) -> int:
     """Write a manifest of augmented copies of a manifest's training rows; dev and test stay as they are.
 
-    The source of a copy is augmented, its target is the clean one, so a copy must not be turned round in training:
-    the model would learn to speak with noise. Copies of the other direction are made by `both_directions`.
+    The source of a copy is augmented, its target is the clean one, so no stage turns a copy round in training: the
+    model would learn to speak with noise. Copies of the other direction are made by `both_directions`.
 
     Args:
         manifest: The pair manifest; rows without source audio have no copies.
@@ -90,11 +91,11 @@ def augment_corpus(
 
 
 def _plan(row: PairRow, copy: int, out: Path, *, both_directions: bool) -> Iterator[_Job]:
-    key = f"{row.id}~{copy}"
+    key = name_copy(row.id, copy)
     if row.source_audio is not None:
         yield _Job(replace(row, id=key, source_audio=_name_file(key, out)), row.source_audio)
     if both_directions and row.target_audio is not None:
-        key = f"{key}~back"
+        key = name_copy(row.id, copy, back=True)
         turned = replace(
             row,
             id=key,

@@ -22,10 +22,10 @@ import torch
 from polyvoice.errors import InputError
 from polyvoice.spoken import SpokenPair, load_training_pairs
 from polyvoice.stages.course import Course
+from polyvoice.stages.directions import find_directions, orient_pairs
 from polyvoice.stages.preparation import digest_inputs, prepare_once
 from polyvoice.stages.presets import Size, StageName
 from polyvoice.stages.stage_folder import VOCABULARY, StageCard, TrainedOn, write_stage
-from polyvoice.stages.translate.data import find_directions, orient_pairs
 from polyvoice.tasks import Direction, languages_of
 from speechunits.extracted import CodesInfo, UnitsInfo, read_extracted
 from unitlm.checkpoint import load_model

@@ -16,8 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from polyvoice.corpus.manifest import PairRow
-from polyvoice.errors import InputError
-from polyvoice.spoken import Side, SpokenPair, reverse
+from polyvoice.spoken import Side, SpokenPair
 from polyvoice.stages.translate.settings import CorpusSettings
 from polyvoice.tasks import (
     UNITS,
@@ -105,33 +104,6 @@ class _Block:
     number: int
     start: int
     stop: int
-
-
-def find_directions(pairs: Iterable[SpokenPair], wanted: Sequence[str]) -> tuple[Direction, ...]:
-    """The directions to learn: those that are wanted, else those of the pairs and their opposites.
-
-    Raises:
-        InputError: a direction is wanted that no pair has, in this order or the other.
-    """
-    found = dict.fromkeys(Direction(pair.source.language, pair.target.language) for pair in pairs)
-    known = dict.fromkeys([*found, *(Direction(way.target, way.source) for way in found)])
-    if not wanted:
-        return tuple(known)
-    chosen = tuple(dict.fromkeys(Direction.parse(text) for text in wanted))
-    for way in chosen:
-        if way not in known:
-            raise InputError(f"no pair is of direction {way}; there are {', '.join(map(str, known))}")
-    return chosen
-
-
-def orient_pairs(pairs: Iterable[SpokenPair], directions: Sequence[Direction]) -> list[SpokenPair]:
-    """Each pair in each of its two directions that is learned."""
-    return [
-        oriented
-        for pair in pairs
-        for oriented in (pair, reverse(pair))
-        if Direction(oriented.source.language, oriented.target.language) in directions
-    ]
 
 
 def build_vocabulary(

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from polyvoice.corpus.manifest import read_manifest
 from polyvoice.spoken import SpokenPair, load_pairs
+from polyvoice.stages.directions import orient_pairs
 from polyvoice.stages.presets import PRESETS
 from polyvoice.stages.running import Material, StagePlan, open_data, prepare_stage, run_stage
 from polyvoice.stages.translate.data import (
     build_vocabulary,
     digest_vocabulary,
     learned_lines,
-    orient_pairs,
     without_chance,
     write_pair_shards,
 )
