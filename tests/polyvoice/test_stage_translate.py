@@ -13,17 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polyvoice.cli.main import run
+from polyvoice.corpus.copies import is_copy, name_copy
 from polyvoice.corpus.manifest import read_manifest
 from polyvoice.errors import InputError
 from polyvoice.evaluation.sequences import count_edits
 from polyvoice.spoken import Side, SpokenPair, load_pairs, reverse
+from polyvoice.stages.directions import find_directions, orient_pairs
 from polyvoice.stages.stage_folder import read_stage
 from polyvoice.stages.translate.data import (
     build_vocabulary,
     disturb_units,
-    find_directions,
     make_examples,
-    orient_pairs,
     without_chance,
 )
 from polyvoice.stages.translate.decoding import TranslateOptions, UnitTranslator
@@ -50,6 +50,11 @@ def train(corpus: tuple[Path, Path], out: Path, *options: str) -> Path:
 def folder(toy_corpus: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model that knows twenty pairs by heart, in both directions."""
     return train(toy_corpus, tmp_path_factory.mktemp("translate") / "run", "--steps", "150")
+
+
+@pytest.fixture(scope="module")
+def prefix_folder(toy_corpus: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train(toy_corpus, tmp_path_factory.mktemp("prefix") / "run", "--steps", "12", "--prefix-lm")
 
 
 @pytest.fixture(scope="module")
@@ -217,12 +222,13 @@ def test_an_unwritten_language_is_translated_without_text(toy_corpus: tuple[Path
         translator.translate(np.array([3, 4, 5]), "zh", "en", options=TranslateOptions(route="chain"))
 
 
-def test_a_prefix_lm_is_decoded_as_it_was_trained(toy_corpus: tuple[Path, Path], tmp_path: Path) -> None:
-    folder = train(toy_corpus, tmp_path / "run", "--steps", "12", "--prefix-lm")
-    model, vocabulary = load_model(folder), Vocabulary.load(folder / "vocabulary.json")
+@pytest.mark.parametrize("beams", [1, 3])
+def test_a_prefix_lm_is_decoded_as_it_was_trained(prefix_folder: Path, beams: int) -> None:
+    model, vocabulary = load_model(prefix_folder), Vocabulary.load(prefix_folder / "vocabulary.json")
     assert model.config.prefix_lm
     units = np.array([3, 4, 5, 9, 10, 11])
-    answer = UnitTranslator.load(folder).translate(units, "zh", "en", options=TranslateOptions(route="chain"))
+    how = TranslateOptions(route="chain", beams=beams)
+    answer = UnitTranslator.load(prefix_folder).translate(units, "zh", "en", options=how)
     # The chain in one pass, as in training: only what comes before the first text is seen both ways.
     values = {"src": units.tolist(), "heard": answer.text_heard, "said": answer.text_said, "tgt": answer.units.tolist()}
     compiled = translate_speech_by_text("zh", "en").compile(values, vocabulary)  # type: ignore[arg-type]
@@ -241,9 +247,6 @@ def test_a_prefix_lm_is_decoded_as_it_was_trained(toy_corpus: tuple[Path, Path],
                 scores = torch.log_softmax(logits[position - 1, allowed], dim=-1)
                 total += float(scores[allowed.index(compiled.ids[position])])
     assert answer.log_probability == pytest.approx(total, abs=1e-3)
-    translator, beams = UnitTranslator.load(folder), TranslateOptions(route="chain", beams=2)
-    with pytest.raises(InputError, match="beam search cannot follow the chain of a prefix LM"):
-        translator.translate(units, "zh", "en", options=beams)
 
 
 def test_draws_depend_on_seed_pass_and_row_alone(toy_corpus: tuple[Path, Path], pairs: list[SpokenPair]) -> None:
@@ -293,6 +296,29 @@ def test_directions_are_the_manifests_and_their_opposites(pairs: list[SpokenPair
     oriented = orient_pairs(forth, find_directions(forth, ["en-zh"]))
     assert [pair.source.language for pair in oriented] == ["en"] * len(forth)
     assert [pair.id for pair in oriented] == [pair.id for pair in forth]
+
+
+def test_augmented_copies_are_never_turned_round(pairs: list[SpokenPair]) -> None:
+    """Their sources are noisy: as targets they would teach to speak with noise."""
+    forth = [pair for pair in pairs if pair.source.language == "zh"]
+    copies = [replace(pair, id=name_copy(pair.id, 1)) for pair in forth]
+    back = [replace(reverse(pair), id=name_copy(pair.id, 2, back=True)) for pair in forth]
+    merged = [replace(pair, id=f"{name_copy(pair.id, 3)}@2") for pair in forth]
+    assert list(map(str, find_directions(copies, []))) == ["zh-en"]
+    with pytest.raises(InputError, match="no pair is of direction en-zh; there are zh-en"):
+        find_directions(copies, ["en-zh"])
+    ways = find_directions([*forth, *copies], [])
+    assert list(map(str, ways)) == ["zh-en", "en-zh"]
+    oriented = orient_pairs([*forth, *copies, *back, *merged], ways)
+    assert len(oriented) == 2 * len(forth) + 3 * len(forth)
+    assert [one for one in oriented if is_copy(one.id)] == [*copies, *back, *merged]
+
+
+@pytest.mark.parametrize("key", ["a", "a~", "a~b", "~a1", "a~1b", "a~1~backwards", "a~back", "a@2"])
+def test_other_ids_are_no_copies(key: str) -> None:
+    assert not is_copy(key)
+    assert is_copy(name_copy(key, 12))
+    assert is_copy(name_copy(key, 1, back=True))
 
 
 @given(units=st.lists(st.integers(0, 19), min_size=1, max_size=60), rate=st.floats(0, 1), seed=st.integers(0, 9))

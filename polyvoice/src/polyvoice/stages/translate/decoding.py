@@ -250,8 +250,6 @@ class UnitTranslator:
     ) -> list[Continuation]:
         choices = Choices.of(self._vocabulary, slot.alphabet)
         if options.beams > 1:
-            if self._model.config.prefix_lm and [len(prompt) for prompt in prompts] != list(prefixes):
-                raise InputError("translate: beam search cannot follow the chain of a prefix LM; use one beam")
             return [
                 beam_search(
                     self._model,
@@ -260,8 +258,9 @@ class UnitTranslator:
                     beams=options.beams,
                     limit=limit,
                     length_penalty=options.length_penalty,
+                    prefix=prefix,
                 )[0]
-                for prompt, limit in zip(prompts, limits, strict=True)
+                for prompt, prefix, limit in zip(prompts, prefixes, limits, strict=True)
             ]
         written = generate(
             self._model,
