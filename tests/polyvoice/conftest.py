@@ -1,7 +1,7 @@
 """What a user has: recordings and a fairseq HuBERT checkpoint, here a tiny random one."""
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +94,38 @@ def write_toy_corpus(tmp_path_factory: pytest.TempPathFactory) -> ToyCorpus:
         return folder / "pairs.tsv", folder / "extracted"
 
     return write
+
+
+@dataclass(frozen=True)
+class ToyParts:
+    """What a bundle needs beside its stages, and what these can be trained on."""
+
+    encoder: Path
+    kmeans: Path
+    codec: Path
+    manifest: Path
+    extracted: Path
+
+
+@pytest.fixture(scope="session")
+def toy_parts(checkpoint: Path, write_toy_corpus: ToyCorpus, tmp_path_factory: pytest.TempPathFactory) -> ToyParts:
+    """A random encoder (layer 2), random centroids, a random codec, and the toy corpus as if extracted with them."""
+    from speechunits.codecs.speech_codec import load_speech_codec
+    from speechunits.codecs.speech_codec.model import CodecModel
+    from speechunits.codecs.speech_codec.settings import CodecSettings
+    from speechunits.codecs.speech_codec.storage import write_codec
+    from speechunits.encoders.load import load_encoder
+    from speechunits.kmeans import KMeans, Provenance, save_kmeans
+
+    home = tmp_path_factory.mktemp("parts")
+    centroids = np.random.default_rng(0).normal(size=(72, 16)).astype(np.float32)
+    kmeans = KMeans(centroids, Provenance("", 50.0, 100, 0, "test"))
+    save_kmeans(kmeans, home / "kmeans.safetensors")
+    small = CodecSettings(encoder_width=8, decoder_width=8, latent_width=4, levels=2, codebook_size=16, mel_bands=16)
+    write_codec(home / "codec", CodecModel(small))
+    identities = (load_encoder(str(checkpoint), 2).identity, kmeans.identity)
+    corpus = write_toy_corpus(*identities, load_speech_codec(home / "codec").identity)
+    return ToyParts(checkpoint, home / "kmeans.safetensors", home / "codec", *corpus)
 
 
 @pytest.fixture(scope="session")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +18,6 @@ from polyvoice.errors import InputError
 from polyvoice.stages.duration.decoding import DurationModel
 from polyvoice.stages.stage_folder import read_stage
 from polyvoice.stages.translate.decoding import UnitTranslator
-from speechunits.encoders.load import load_encoder
 from speechunits.kmeans import KMeans, Provenance, save_kmeans
 from speechunits.runs import Runs
 from unitlm.checkpoint import load_model
@@ -33,28 +32,14 @@ STAGES = {
 
 
 @pytest.fixture(scope="module")
-def parts(
-    checkpoint: Path, write_toy_corpus: Callable[..., tuple[Path, Path]], tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Path]:
+def parts(toy_parts: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """What goes into a bundle, by the option of `polyvoice bundle`; the stages have learned next to nothing."""
-    from speechunits.codecs.speech_codec import load_speech_codec
-    from speechunits.codecs.speech_codec.model import CodecModel
-    from speechunits.codecs.speech_codec.settings import CodecSettings
-    from speechunits.codecs.speech_codec.storage import write_codec
-
-    home = tmp_path_factory.mktemp("parts")
-    kmeans = KMeans(
-        np.random.default_rng(0).normal(size=(72, 16)).astype(np.float32), Provenance("", 50.0, 100, 0, "test")
-    )
-    save_kmeans(kmeans, home / "kmeans.safetensors")
-    small = CodecSettings(encoder_width=8, decoder_width=8, latent_width=4, levels=2, codebook_size=16, mel_bands=16)
-    write_codec(home / "codec", CodecModel(small))
-    identities = (load_encoder(str(checkpoint), 2).identity, kmeans.identity)
-    manifest, extracted = write_toy_corpus(*identities, load_speech_codec(home / "codec").identity)
+    home = tmp_path_factory.mktemp("stages")
     for name, words in STAGES.items():
-        assert run(["train", *words, str(manifest), str(extracted), str(home / name), *TRAIN]) == 0
+        data = [str(toy_parts.manifest), str(toy_parts.extracted), str(home / name)]
+        assert run(["train", *words, *data, *TRAIN]) == 0
     runs = {name: home / name for name in STAGES}
-    return {"encoder": checkpoint, "kmeans": home / "kmeans.safetensors", "codec": home / "codec", **runs}
+    return {"encoder": toy_parts.encoder, "kmeans": toy_parts.kmeans, "codec": toy_parts.codec, **runs}
 
 
 def command(parts: dict[str, Path], out: Path, *options: str) -> list[str]:

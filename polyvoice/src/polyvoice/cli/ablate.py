@@ -16,13 +16,13 @@ from polyvoice.errors import InputError
 
 @dataclass(frozen=True, slots=True)
 class Ablate:
-    """Train and score the variants of a plan (TOML), one after the other, and print a table.
+    """Train, pack and judge the variants of a plan (TOML), one after the other, and print a table.
 
     Killed runs go on where they stopped: give the same command again.
 
     Attributes:
-        plan: Plan: manifest, extracted, common options of each stage, and variants; see polyvoice.ablations.
-        out: Folder for the runs, table.md and table.json.
+        plan: What is compared: data, parts, common options of each stage, variants; see polyvoice.ablations.plan.
+        out: Folder for the runs, bundles, evaluations, table.md and table.json.
         json: Print table.json instead of the table.
     """
 
@@ -32,7 +32,8 @@ class Ablate:
 
     def run(self) -> None:
         """Run the plan."""
-        from polyvoice.ablations import format_table, read_plan, run_plan
+        from polyvoice.ablations.plan import read_plan
+        from polyvoice.ablations.run import format_table, run_plan
 
         rows = run_plan(read_plan(self.plan), self.out, _run_command)
         if self.json:
