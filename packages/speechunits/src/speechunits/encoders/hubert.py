@@ -4,10 +4,8 @@ fairseq's own model does the work; only its batches are arranged differently fro
 """
 
 import dataclasses
-import logging
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +15,7 @@ from torch import Tensor
 
 from speechunits.encoders.batched import BatchedEncoder
 from speechunits.encoders.fairseq_checkpoint import ConvLayer, HubertCheckpoint, read_hubert_checkpoint
+from speechunits.encoders.fairseq_import import logging_left_alone
 from speechunits.errors import InputError
 
 if TYPE_CHECKING:
@@ -92,7 +91,7 @@ def hop(conv_layers: Sequence[ConvLayer]) -> int:
 
 def _build_model(checkpoint: HubertCheckpoint, layer: int) -> "HubertModel":
     """Build fairseq's model from the checkpoint's options, cut above `layer`, in evaluation mode."""
-    with _logging_left_alone():
+    with logging_left_alone():
         from fairseq.models.hubert import HubertConfig, HubertModel
         from fairseq.tasks.hubert_pretraining import HubertPretrainingConfig
 
@@ -116,18 +115,3 @@ def _build_model(checkpoint: HubertCheckpoint, layer: int) -> "HubertModel":
         raise InputError(f"its options and weights do not make a HuBERT: {str(error).splitlines()[0]}") from error
     del model.encoder.layers[layer:]
     return model.eval()
-
-
-@contextmanager
-def _logging_left_alone() -> Iterator[None]:
-    """Keep fairseq from opening the root logger at level INFO while it is imported.
-
-    `logging.basicConfig`, which it calls, does nothing when there is a handler.
-    """
-    root = logging.getLogger()
-    placeholder = logging.NullHandler()
-    root.addHandler(placeholder)
-    try:
-        yield
-    finally:
-        root.removeHandler(placeholder)
