@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stderr
 from importlib import import_module
+from io import StringIO
 from typing import Any, Protocol, cast
+
+import speechunits.errors
+import unitlm.errors
+from polyvoice.errors import InputError
 
 INPUT_ERROR = 2
 OUR_FAULT = 1
 INTERRUPTED = 130
+
+INPUT_ERRORS = (InputError, speechunits.errors.InputError, unitlm.errors.InputError)
 
 COMMANDS = (
     "translate",
@@ -48,10 +56,6 @@ def run(arguments: Sequence[str]) -> int:
     Returns:
         The exit status: 0 done, 2 the input is at fault (one line on stderr says what and where), 1 the program is.
     """
-    import speechunits.errors
-    import unitlm.errors
-    from polyvoice.errors import InputError
-
     if list(arguments) == ["--version"]:
         from importlib.metadata import version
 
@@ -60,7 +64,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         parse(arguments).run()
         sys.stdout.flush()
-    except (InputError, speechunits.errors.InputError, unitlm.errors.InputError) as error:
+    except INPUT_ERRORS as error:
         print(f"polyvoice: {' '.join(str(error).split())}", file=sys.stderr)
         return INPUT_ERROR
     except KeyboardInterrupt:
@@ -80,7 +84,27 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def parse(arguments: Sequence[str]) -> Command:
-    """Read a command line; prints help or the mistake and exits where there is no command to run."""
+    """Read a command line; prints help or the mistake and exits where there is no command to run.
+
+    Raises:
+        InputError: the value of an option is out of range; so do the other packages' errors of that name.
+    """
+    complaint = StringIO()
+    try:
+        with redirect_stderr(complaint):
+            return _read_command(arguments)
+    except SystemExit as stop:
+        # tyro draws a box about what settings say of their values; without it, it is one line as all else is.
+        cause: BaseException | None = stop
+        while cause is not None:
+            if isinstance(cause, INPUT_ERRORS):
+                raise cause from None
+            cause = cause.__context__
+        sys.stderr.write(complaint.getvalue())
+        raise
+
+
+def _read_command(arguments: Sequence[str]) -> Command:
     import tyro
 
     # Only the command that was asked for is imported; help on all of them needs all.
