@@ -9,7 +9,7 @@ from tyro.conf import arg, subcommand
 
 from polyvoice.cli.corpus_asterisk import Asterisk
 from polyvoice.cli.corpus_importers import Covost2, Cvss, Fleurs, Gigas2s
-from polyvoice.cli.corpus_manifests import Augment, Merge
+from polyvoice.cli.corpus_manifests import Augment, Merge, Recordings
 from polyvoice.cli.corpus_phrasebook import Phrasebook
 from polyvoice.cli.corpus_speak import Speak
 from polyvoice.cli.corpus_tatoeba import Tatoeba
@@ -17,7 +17,7 @@ from polyvoice.cli.corpus_tatoeba import Tatoeba
 
 @dataclass(frozen=True, kw_only=True)
 class Corpus:
-    """Make and bring in parallel speech; every action writes a pair manifest, or texts to be spoken."""
+    """Make and bring in parallel speech; actions write pair manifests, texts to be spoken, and lists."""
 
     action: Annotated[
         Annotated[Speak, subcommand("speak")]
@@ -29,7 +29,8 @@ class Corpus:
         | Annotated[Fleurs, subcommand("fleurs")]
         | Annotated[Gigas2s, subcommand("gigas2s")]
         | Annotated[Augment, subcommand("augment")]
-        | Annotated[Merge, subcommand("merge")],
+        | Annotated[Merge, subcommand("merge")]
+        | Annotated[Recordings, subcommand("recordings")],
         arg(name=""),
     ]
     """What to do."""

@@ -1,11 +1,11 @@
-"""`polyvoice corpus merge` and `augment`: manifests to manifests."""
+"""`polyvoice corpus merge`, `augment` and `recordings`: manifests to manifests and lists."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
@@ -66,3 +66,21 @@ class Augment:
             workers=self.workers,
         )
         print(f"{self.out / MANIFEST}: {rows:,} rows")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recordings:
+    """List the recordings of a pair manifest, each once, for `speechunits extract` and `polyvoice train codec`."""
+
+    manifest: Annotated[Path, Positional]
+    """Pair manifest."""
+    out: Path
+    """The list to write, in the manifest's folder."""
+    split: Literal["train", "dev", "test"] | None = None
+    """Only those of this split."""
+
+    def run(self) -> None:
+        """List, and say how many there are."""
+        from polyvoice.corpus.recordings import list_recordings
+
+        print(f"{self.out}: {list_recordings(self.manifest, self.out, self.split):,} recordings")

@@ -1,0 +1,43 @@
+"""The recordings of a manifest as a list, which `speechunits extract` and the training of a codec read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from polyvoice.corpus.manifest import format_row, read_manifest
+from polyvoice.errors import InputError
+from speechunits.files import write_atomically
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_SOURCE, _TARGET = 1, 4  # columns of a manifest's line
+
+
+def list_recordings(manifest: Path, out: Path, split: str | None = None) -> int:
+    """Write a table with the one column `audio`: each recording once, in the manifest's order.
+
+    Args:
+        manifest: The pair manifest.
+        out: The table. It lies beside the manifest, as stages look what was extracted up by the manifest's own names.
+        split: Only the recordings of this split.
+
+    Returns:
+        How many recordings there are.
+
+    Raises:
+        InputError: The manifest cannot be read, there is no recording, or the table would lie elsewhere.
+    """
+    if out.parent.resolve() != manifest.parent.resolve():
+        raise InputError(f"{out}: the list of {manifest} has to lie beside it, in {manifest.parent}")
+    lines = [
+        format_row(row, manifest.parent).split("\t")
+        for row in read_manifest(manifest)
+        if split is None or row.split == split
+    ]
+    names = [name for cells in lines for name in (cells[_SOURCE], cells[_TARGET]) if name]
+    if not names:
+        raise InputError(f"{manifest}: no recordings" + (f" of split {split}" if split is not None else ""))
+    found = tuple(dict.fromkeys(names))
+    write_atomically(out, "".join(f"{name}\n" for name in ("audio", *found)).encode())
+    return len(found)
