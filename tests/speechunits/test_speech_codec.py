@@ -304,6 +304,16 @@ def test_a_stored_codec_gives_the_same_codes_and_sound(codec: SpeechCodec, make_
     assert {tensor.dtype for tensor in stored.values()} == {torch.float16}
 
 
+def test_a_name_may_ask_for_the_first_levels_only(make_waveform, tmp_path: Path) -> None:
+    write_codec(tmp_path / "codec", make_model())
+    whole, part = load_codec(str(tmp_path / "codec")), load_codec(f"{tmp_path / 'codec'}@2")
+    assert (whole.levels, part.levels) == (4, 2)
+    assert part.identity != whole.identity
+    np.testing.assert_array_equal(part.encode(make_waveform(0.4)), whole.encode(make_waveform(0.4))[:2])
+    with pytest.raises(InputError, match="neither"):
+        load_codec(f"{tmp_path / 'other'}@2")
+
+
 def test_the_identity_is_that_of_the_codes() -> None:
     model = make_model()
     identity = identify_codes(model)

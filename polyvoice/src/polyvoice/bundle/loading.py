@@ -98,7 +98,8 @@ def name_codec(folder: Path, manifest: BundleManifest) -> str:
     parts = where if name is None else [name, *where]
     if not parts:
         raise InputError(f"{folder}: the bundle names no codec")
-    return ":".join(parts)
+    levels = manifest.codec.levels
+    return ":".join(parts) + ("" if levels is None else f"@{levels}")
 
 
 def require_same(what: str, found: object, expected: object) -> None:

@@ -50,10 +50,12 @@ class CodecPart:
     Attributes:
         name: a published codec such as `encodec-24khz`; None for one of our own.
         path: its weights, or the folder of one of our own; None for published weights, which are fetched.
+        levels: how many levels of one of our own are used; None for all.
     """
 
     name: str | None
     path: str | None
+    levels: int | None = None
 
 
 @dataclass(frozen=True)

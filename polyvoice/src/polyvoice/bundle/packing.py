@@ -19,7 +19,7 @@ from polyvoice.stages.duration.means import MeanDurations
 from polyvoice.stages.stage_folder import FILE, VOCABULARY, StageCard, read_stage, write_stage
 from polyvoice.tasks import languages_of
 from polyvoice.units import load_centroids
-from speechunits.codecs.load import load_codec
+from speechunits.codecs.load import load_codec, split_levels
 from speechunits.encoders.load import load_encoder
 from speechunits.extracted import CodesInfo
 from speechunits.kmeans import save_kmeans
@@ -182,8 +182,9 @@ def _pack_stage(source: Path, target: Path, card: StageCard, precision: Precisio
 
 
 def _pack_codec(where: str, folder: Path) -> CodecPart:
-    if Path(where).is_dir():
-        return CodecPart(None, _copy(Path(where), folder / "codec").name)
+    own, levels = split_levels(where)
+    if own.is_dir():
+        return CodecPart(None, _copy(own, folder / "codec").name, levels)
     name, colon, weights = where.partition(":")
     if not colon:
         return CodecPart(name, None)
