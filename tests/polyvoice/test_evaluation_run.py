@@ -90,6 +90,19 @@ def test_files_say_what_the_evaluation_says(manifest: Path, judges: Judges) -> N
     assert rows[2].output.transcripts[0].text == "three one"
 
 
+def test_only_the_rows_of_one_split_are_asked_for(manifest: Path, judges: Judges) -> None:
+    header, *lines = manifest.read_text("utf-8").splitlines()
+    splits = ("train", "test", "dev", "test")
+    table = [f"{header}\tsplit", *(f"{line}\t{split}" for line, split in zip(lines, splits, strict=True))]
+    manifest.write_text("\n".join(table) + "\n", "utf-8")
+    assert [row.id for row in evaluate_interpreter(manifest, judges).rows] == ["a/1", "a/3"]
+    dev = evaluate(manifest, manifest.parent / "dev", worker.Interpreter(), judges, split="dev")
+    assert [row.id for row in dev.rows] == ["a/2"]
+    manifest.write_text(manifest.read_text("utf-8").replace("\tdev", "\ttrain"), "utf-8")
+    with pytest.raises(InputError, match=r"manifest\.tsv: no row of split 'dev'"):
+        evaluate(manifest, manifest.parent / "none", worker.Interpreter(), judges, split="dev")
+
+
 def test_a_finished_run_asks_nothing_again(manifest: Path, judges: Judges) -> None:
     first = evaluate_interpreter(manifest, judges)
     interpreter = worker.Interpreter()

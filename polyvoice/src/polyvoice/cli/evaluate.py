@@ -29,6 +29,8 @@ class Evaluate:
     """Table with id, source_audio, source_lang, target_lang; target_text and target_audio where there are any."""
     out: Positional[Path]
     """Folder for scores.json, rows.jsonl and the speech."""
+    split: Literal["train", "dev", "test"] = "test"
+    """Which rows of the manifest; where it has no column split, all are of split test."""
     bundle: Path | None = None
     """Folder of models of `polyvoice bundle`; the one that ships with this package by default."""
     outputs: Path | None = None
@@ -59,17 +61,17 @@ class Evaluate:
     def run(self) -> None:
         """Evaluate, and print the scores."""
         from polyvoice.cli.scores import print_evaluation
-        from polyvoice.corpus.manifest import read_manifest
-        from polyvoice.evaluation.evaluate import evaluate
+        from polyvoice.evaluation.evaluate import evaluate, select_rows
         from polyvoice.evaluation.judges import load_judges
         from polyvoice.evaluation.recognizers import DEFAULTS
 
         bundle = self._load_bundle()
-        languages = [row.target_lang for row in read_manifest(self.manifest)]
+        languages = [row.target_lang for row in select_rows(self.manifest, self.split)]
         units = self._load_unit_encoder(bundle)
         recognizers = self.recognizers or DEFAULTS
         judges = load_judges(recognizers, languages, units=units, skip=self.skip, device=self.device)
-        evaluation = evaluate(self.manifest, self.out, self._load_system(bundle), judges, seed=self.seed)
+        system = self._load_system(bundle)
+        evaluation = evaluate(self.manifest, self.out, system, judges, split=self.split, seed=self.seed)
         print_evaluation(evaluation, self.out, as_json=self.json)
 
     def _load_bundle(self) -> Bundle | None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from polyvoice.corpus.manifest import PairRow, read_manifest
 from polyvoice.errors import InputError
@@ -34,10 +34,18 @@ if TYPE_CHECKING:
     from unitlm.files import Json
 
 System = Translator | Recordings
+Split = Literal["train", "dev", "test"]
 
 
 def evaluate(
-    manifest: Path, out: Path, system: System, judges: Judges, *, seed: int = 0, resampling: Resampling | None = None
+    manifest: Path,
+    out: Path,
+    system: System,
+    judges: Judges,
+    *,
+    split: Split = "test",
+    seed: int = 0,
+    resampling: Resampling | None = None,
 ) -> Evaluation:
     """Translate the rows of a manifest, judge the speech beside the reference speech, and write the scores.
 
@@ -49,6 +57,7 @@ def evaluate(
         out: the run's folder.
         system: what is evaluated.
         judges: who judges.
+        split: which rows; those of a manifest without this column are all of split test.
         seed: of the translations; a row's own seed follows from this one and its id.
         resampling: how intervals are made.
 
@@ -57,7 +66,7 @@ def evaluate(
         speechunits.errors.InputError: an audio file cannot be read.
     """
     resampling = resampling or Resampling()
-    rows = read_manifest(manifest)
+    rows = select_rows(manifest, split)
     for row in rows:
         for audio in (row.source_audio, row.target_audio):
             if audio is not None and not audio.is_file():
@@ -81,6 +90,18 @@ def evaluate(
     )
     write_json(out / SCORES_FILE, evaluation.as_json())
     return evaluation
+
+
+def select_rows(manifest: Path, split: Split) -> list[PairRow]:
+    """The rows of one split.
+
+    Raises:
+        InputError: the manifest cannot be read, or there are none.
+    """
+    rows = [row for row in read_manifest(manifest) if row.split == split]
+    if not rows:
+        raise InputError(f"{manifest}: no row of split {split!r}")
+    return rows
 
 
 class _Run:
