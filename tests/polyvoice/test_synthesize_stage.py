@@ -11,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from polyvoice.corpus.copies import name_copy
 from polyvoice.corpus.manifest import PairRow, write_manifest
 from polyvoice.errors import InputError
 from polyvoice.spoken import Side, SpokenPair, load_pairs, reverse
@@ -314,6 +315,9 @@ def test_the_first_level_in_both_layouts() -> None:
     ]
     assert written.loss_mask.tolist() == [False, True, True, False, True, True]
     assert writer.example(example, learn_prompt=False).loss_mask.tolist() == [False] * 4 + [True] * 2
+    noisy = writer.example(replace(example, clean_prompt=False))
+    assert (noisy.ids == written.ids).all()
+    assert noisy.loss_mask.tolist() == [False] * 4 + [True] * 2
     hidden = replace(writer, prompt_units=False).example(example)
     assert [name(index) for index in hidden.ids[:3, 0]] == ["-"] * 3
     assert not hidden.loss_mask[:4].any()
@@ -454,6 +458,16 @@ def test_prompts_come_from_the_other_side_a_partner_or_the_utterance_itself() ->
     assert len(partners) == 16
     drawn = [next(iter(corpus.examples(0, number, longest=100))).prompt.codes[0, 0] for number in range(6)]
     assert len(set(drawn)) > 1  # another crop in another pass
+
+
+def test_the_noisy_source_of_a_copy_is_heard_but_not_learned() -> None:
+    settings = VoiceSettings(partner_share=1.0, split_share=1.0, prompt_frames=40)
+    pairs = make_pairs()
+    copies = [replace(pair, id=name_copy(pair.id, 1)) for pair in pairs]
+    for rows, clean in ((pairs, True), (copies, False)):
+        corpus = VoiceCorpus(rows, Rates(50.0, 50.0), settings)
+        # The prompts of the other two are targets, which are clean in a copy, too.
+        assert [example.clean_prompt for example in corpus.examples(0, 0, longest=100)] == [clean, True, True]
 
 
 def test_a_recording_is_never_the_prompt_of_itself() -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from polyvoice.corpus.copies import is_copy
 from polyvoice.errors import InputError
 from polyvoice.spoken import Side, SpokenPair
 from polyvoice.stages.running import Material
@@ -94,11 +95,13 @@ class VoiceExample:
         key: where it comes from.
         prompt: someone's speech.
         target: speech to be synthesised.
+        clean_prompt: whether the prompt, too, is speech as it should be synthesised; that of an augmented copy is not.
     """
 
     key: str
     prompt: Speech
     target: Speech
+    clean_prompt: bool = True
 
 
 def to_speech(side: Side, rates: Rates, where: str) -> Speech | None:
@@ -156,7 +159,7 @@ class VoiceCorpus:
         chance = np.random.default_rng([settings.voice_seed, number, row])
         with_partner, with_split = chance.random(2) < (settings.partner_share, settings.split_share)
         key = f"{pair.id} {source.language}-{target.language}"
-        yield self._fit(key, source, target, longest, chance)
+        yield replace(self._fit(key, source, target, longest, chance), clean_prompt=not is_copy(pair.id))
         partner = self._draw_partner(pair, target, row, chance)
         if with_partner and partner is not None:
             yield self._fit(f"{key} partner", partner, target, longest, chance)

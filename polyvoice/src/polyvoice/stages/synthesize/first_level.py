@@ -85,7 +85,8 @@ class FirstLevelWriter:
         """A training example; what is learned of the prompt can be overruled."""
         prompt, target = example.prompt, example.target
         if self.settings.layout == "aligned":
-            learned = (self.settings.learn_prompt if learn_prompt is None else learn_prompt) and self.prompt_units
+            learned = self.settings.learn_prompt if learn_prompt is None else learn_prompt
+            learned = learned and self.prompt_units and example.clean_prompt
             stretches = [
                 Stretch(prompt.units, prompt.codes[0], prompt.language, shown=self.prompt_units, learned=learned),
                 Stretch(target.units, target.codes[0], target.language, learned=True),
