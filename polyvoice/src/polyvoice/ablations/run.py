@@ -149,11 +149,11 @@ class _Work:
         return collect_values(read_json(folder / "scores.json"))
 
     def _codec(self, parts: PlanParts) -> str:
-        """A codec as `polyvoice bundle` takes it: a folder, a published one's name, or that with a file of weights."""
+        """A codec as `polyvoice bundle` takes it: a folder of our own, perhaps @LEVELS, or a published one's name."""
         name, colon, weights = parts.codec.partition(":")
         if colon:
             return f"{name}:{self._path(weights)}"
-        return self._path(name) if (self.plan.folder / name).is_dir() else name
+        return name if name.startswith("encodec-") else self._path(name)
 
     def _path(self, inside: str) -> str:
         return str(self.plan.folder / inside)
