@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
@@ -44,6 +44,9 @@ class Speak:
     """Part of the texts that is held out for testing, where the table has no column split."""
     seed: int = 0
     """For the choice of voices and speeds."""
+    engine: Literal["onnx", "torch"] = "onnx"
+    """What computes: onnxruntime, or PyTorch for the last part, in about half the processor time (x86-64 only). It may
+    change from run to run; what is spoken differs as two roundings do."""
     workers: int = os.cpu_count() or 1
     """Processes, each with one thread and 0.8 GB of memory; one a core by default."""
 
@@ -57,7 +60,7 @@ class Speak:
 
         settings = SpeakSettings(IDENTITY, self.rate, self.slowest, self.fastest, self.seed)
         table = read_texts(self.texts, self.pairs, Shares(self.dev, self.test))
-        kokoro = Kokoro(self.voice_files)
+        kokoro = Kokoro(self.voice_files, self.engine)
         kokoro.check(sorted({language for pair in table.pairs for language in pair}))
         splits = split_voices(kokoro.list_voices())
         for voice in self.voices:
