@@ -149,4 +149,5 @@ class _Reader:
     def _read(self, name: str) -> npt.NDArray[np.float32]:
         from onnx.numpy_helper import to_array
 
-        return to_array(self._tensors[name]).copy()
+        values: npt.NDArray[np.float32] = to_array(self._tensors[name]).copy()
+        return values
