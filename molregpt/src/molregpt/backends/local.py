@@ -44,9 +44,12 @@ class LocalBackend:
         if not ranked:
             return Answer("", "candidate", attempts, notes=proposals.problems)
         best = ranked[0].text
-        [place] = [place for place, one in enumerate(proposals.usable) if one.text == best]
-        found = proposals.usable[place]
-        origin: Origin = "neighbour" if not found.times else "model" if not place else "candidate"
+        written = next(one for one in proposals.usable if one.text == best)
+        origin: Origin = "candidate"
+        if not written.times:
+            origin = "neighbour"
+        elif written is proposals.usable[0]:
+            origin = "model"
         return Answer(best, origin, attempts, notes=proposals.problems)
 
     async def close(self) -> None:

@@ -25,13 +25,11 @@ class Written:
         text: What it says.
         confidence: Mean log-probability of its pieces, the end counted, in nats.
         times: How often the model wrote it; 0 for a neighbour's answer that it did not write.
-        copied: Whether it is a neighbour's answer.
     """
 
     text: str
     confidence: float
     times: int
-    copied: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +68,7 @@ def propose(model: LocalModel, question: Question, count: int, seed: int) -> Pro
         if problem:
             problems.append(problem)
             continue
-        known = usable.get(text, Written(text, _mean(continuation), 0, copied=text in shown))
+        known = usable.get(text, Written(text, _mean(continuation), 0))
         # The first one's confidence stays: alike texts in other pieces differ little.
         usable[text] = replace(known, times=known.times + times)
     return Proposals(tuple(usable.values()), tuple(problems), shown)

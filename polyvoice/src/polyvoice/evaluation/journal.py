@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
+from polyvoice.append_only import AppendOnlyLines
 from polyvoice.errors import InputError
 
 if TYPE_CHECKING:
@@ -57,15 +56,11 @@ class Journal(Generic[Row]):
         """
         self.path = path
         self.rows: dict[int, Row] = {}
+        self._lines = AppendOnlyLines(path)
         try:
-            self._file = path.open("a+b", buffering=0)
-        except OSError as error:
-            raise InputError(f"{path}: cannot be written ({error.strerror})") from None
-        try:
-            self._lock()
-            self._read(parse, ids)
+            self._parse(parse, ids)
         except BaseException:
-            self._file.close()
+            self._lines.close()
             raise
 
     def __enter__(self) -> Self:
@@ -74,29 +69,20 @@ class Journal(Generic[Row]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        self._lines.close()
 
     def append(self, row: Row) -> None:
         """Write one row."""
-        content = f"{row.to_json()}\n".encode()
-        # Unbuffered and in append mode: a killed process tears at most the last line.
-        while content:
-            content = content[self._file.write(content) or 0 :]
-        os.fsync(self._file.fileno())
+        self._lines.append([row.to_json()])
         self.rows[row.position] = row
 
     def clear(self) -> None:
         """Forget all rows."""
-        self._file.truncate(0)
+        self._lines.clear()
         self.rows.clear()
 
-    def _read(self, parse: Callable[[str], Row], ids: Mapping[int, str]) -> None:
-        self._file.seek(0)
-        content = self._file.readall() or b""
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            self._file.truncate(whole)
-        for number, line in enumerate(content[:whole].decode(errors="replace").split("\n")[:-1], start=1):
+    def _parse(self, parse: Callable[[str], Row], ids: Mapping[int, str]) -> None:
+        for number, line in enumerate(self._lines.found, start=1):
             try:
                 row = parse(line)
             except ValueError:
@@ -106,13 +92,3 @@ class Journal(Generic[Row]):
                     f"{self.path}, line {number}: row {row.id} is not at place {row.position} of the table"
                 )
             self.rows[row.position] = row
-
-    def _lock(self) -> None:
-        if sys.platform == "win32":
-            return
-        import fcntl
-
-        try:
-            fcntl.flock(self._file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError(f"{self.path}: another run is writing to it") from None
