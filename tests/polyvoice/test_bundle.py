@@ -92,6 +92,16 @@ def test_its_models_answer_as_the_stages_do(packed: Path, parts: dict[str, Path]
         assert next(load_model(packed / stage).parameters()).element_size() == 2
 
 
+def test_samples_are_made_of_the_recordings_that_ship(packed: Path, tmp_path: Path) -> None:
+    pytest.importorskip("sacrebleu")
+    assert run(["samples", str(tmp_path / "page"), "--bundle", str(packed)]) == 0
+    scores = json.loads((tmp_path / "page" / "evaluation" / "scores.json").read_text())
+    assert scores["directions"].keys() == {"zh-en", "en-zh", "es-en", "en-es"}
+    page = (tmp_path / "page" / "index.html").read_text()
+    assert page.count('class="card sample"') == 12
+    assert "It&#39;s twenty degrees in Mexico City." in page
+
+
 def test_parts_are_read_only_when_they_are_asked_for(packed: Path, tmp_path: Path) -> None:
     shutil.copytree(packed, tmp_path / "damaged")
     (tmp_path / "damaged" / "translate" / "vocabulary.json").write_text("{")

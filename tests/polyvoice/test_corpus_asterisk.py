@@ -53,6 +53,7 @@ def unpacked(tmp_path):
         keys = ["activated", "agent-loggedoff", "logged-off-too", "letters/plus", "beep", "silence/1", "untold"]
         for number, key in enumerate([*keys, *(["only-english"] if language == "en" else [])]):
             write_g722(folder / f"asterisk/sounds/{voice}/{key}.g722", 400 + 100 * number)
+        (folder / f"asterisk/sounds/{voice}/empty.g722").touch()  # as in the Russian package
     return tmp_path / "unpacked"
 
 

@@ -157,6 +157,9 @@ def test_aligned_examples_hold_what_the_drawing_says() -> None:
     assert example.loss_mask.tolist() == [False, True, False, True, True]
     assert example.conditions is not None
     assert example.conditions.tolist() == [0, 0, 1, 1, 1]
+    noisy = writer.example("k", query, np.array([1, 4]), clean_source=False)
+    assert noisy.ids.tolist() == example.ids.tolist()
+    assert noisy.loss_mask.tolist() == [False, False, False, True, True]
     line = writer.line(query)
     known = example.ids[:-1].copy()
     known[3, 2] = ABSENT  # what the model itself is to write

@@ -10,12 +10,18 @@ from tyro.conf import Positional
 
 @dataclass(frozen=True)
 class Samples:
-    """Write a page to listen to: source, reference and output of rows drawn at random, with their scores."""
+    """Write a page to listen to: source, reference and output of rows drawn at random, with their scores.
+
+    Without --evaluation, the recordings that ship with this package are translated and scored first; the folder
+    evaluation of the page's holds that.
+    """
 
     out: Positional[Path]
     """Folder for index.html and the folder media."""
-    evaluation: Path
+    evaluation: Path | None = None
     """Folder of a finished `polyvoice evaluate`."""
+    bundle: Path | None = None
+    """Models that translate the shipped recordings; those that ship with this package by default."""
     count: int = 20
     """Samples of each direction."""
     draw: int = 0
@@ -25,4 +31,13 @@ class Samples:
         """Write the page and print where it is."""
         from polyvoice.samples.page import make_page
 
-        print(make_page(self.evaluation, self.out, count=self.count, seed=self.draw))
+        folder = self.evaluation or self._translate_shipped()
+        print(make_page(folder, self.out, count=self.count, seed=self.draw))
+
+    def _translate_shipped(self) -> Path:
+        from polyvoice.bundle.shipped import shipped_recordings
+        from polyvoice.cli.evaluate import Evaluate
+
+        folder = self.out / "evaluation"
+        Evaluate(manifest=shipped_recordings(), out=folder, bundle=self.bundle).run()
+        return folder

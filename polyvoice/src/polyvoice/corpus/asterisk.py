@@ -72,7 +72,7 @@ class AsteriskSummary:
 def import_asterisk(unpacked: Path, out: Path, source: str = "en", target: str = "es") -> AsteriskSummary:
     """Decode the prompts that two languages share, and write a pair manifest.
 
-    Prompts that are no speech (tones, silence) are left out. Of those that are not tested on, a twentieth is `dev`.
+    Prompts that are no speech (tones, silence, empty files) are left out. Of those that are not tested on, a twentieth is `dev`.
 
     Args:
         unpacked: Folder into which asterisk-core-sounds-XX-g722 and asterisk-core-sounds-XX were unpacked.
@@ -163,7 +163,11 @@ def _find_prompts(unpacked: Path, language: str) -> _Prompts:
     if folder is None or not transcripts.is_file():
         missing = f"{package}-g722" if folder is None else package
         raise InputError(f"{unpacked}: {missing} is not unpacked here; apt-get download {missing}, then dpkg-deb -x")
-    found = {path.relative_to(folder).with_suffix("").as_posix(): path for path in folder.rglob("*.g722")}
+    found = {
+        path.relative_to(folder).with_suffix("").as_posix(): path
+        for path in folder.rglob("*.g722")
+        if path.stat().st_size
+    }
     texts: dict[str, str] = {}
     for key, text in _read_transcripts(transcripts):
         texts.setdefault(key, text)  # one id stands there twice

@@ -71,8 +71,6 @@ def evaluate(
         for audio in (row.source_audio, row.target_audio):
             if audio is not None and not audio.is_file():
                 raise InputError(f"{manifest}, row {row.id}: {audio} is not there")
-        if row.source_audio is None:
-            raise InputError(f"{manifest}, row {row.id}: there is no source_audio")
     digest = digest_manifest(rows, Path(os.path.abspath(manifest.parent)))  # noqa: PTH100 - as read_manifest has it
     translating: dict[str, Json] = {"manifest": digest, "system": system.identity, "seed": seed}
     open_run_folder(out, translating)
@@ -93,14 +91,14 @@ def evaluate(
 
 
 def select_rows(manifest: Path, split: Split) -> list[PairRow]:
-    """The rows of one split.
+    """The rows of one split that can be heard; pairs of mere texts are there for training.
 
     Raises:
         InputError: the manifest cannot be read, or there are none.
     """
-    rows = [row for row in read_manifest(manifest) if row.split == split]
+    rows = [row for row in read_manifest(manifest) if row.split == split and row.source_audio is not None]
     if not rows:
-        raise InputError(f"{manifest}: no row of split {split!r}")
+        raise InputError(f"{manifest}: no row of split {split!r} with source_audio")
     return rows
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from polyvoice.corpus.copies import is_copy
 from polyvoice.errors import InputError
 from polyvoice.spoken import SpokenPair
 from polyvoice.stages.aligned import AlignedLayout, Stretch, aligned_alphabets
@@ -66,27 +67,28 @@ class DurationWriter:
         """Ids that a step carries."""
         return self.aligned.codebooks if self.settings.layout == "aligned" else 1
 
-    def example(self, key: str, query: DurationQuery, lengths: Units) -> Example:
-        """A query with its answer: run lengths `[S]` of the target."""
+    def example(self, key: str, query: DurationQuery, lengths: Units, *, clean_source: bool = True) -> Example:
+        """A query with its answer, run lengths `[S]` of the target; only of clean sources are lengths learned too."""
         lengths = self._cut(lengths)
         if self.settings.layout == "aligned":
             target = Stretch(query.target_units, lengths, query.target_language, learned=True)
-            return self.aligned.example(key, [self._source(query), target])
+            source = self._source(query, learned=clean_source and self.settings.learn_source)
+            return self.aligned.example(key, [source, target])
         values = {**self._values(query), "tgt_lengths": lengths.tolist()}
         return Example.of(key, self._task(query).compile(values, self.vocabulary))
 
     def line(self, query: DurationQuery) -> AlignedLine:
         """A query in the aligned layout."""
         target = Stretch(query.target_units, None, query.target_language)
-        return self.aligned.line([self._source(query), target])
+        return self.aligned.line([self._source(query, learned=False), target])
 
     def prompt(self, query: DurationQuery) -> tuple[int, ...]:
         """A query in the paper's layout."""
         return self._task(query).prompt(self._values(query), self.vocabulary).ids
 
-    def _source(self, query: DurationQuery) -> Stretch:
+    def _source(self, query: DurationQuery, *, learned: bool) -> Stretch:
         lengths = self._cut(query.source.lengths)
-        return Stretch(query.source.units, lengths, query.source_language, learned=self.settings.learn_source)
+        return Stretch(query.source.units, lengths, query.source_language, learned=learned)
 
     def _values(self, query: DurationQuery) -> dict[str, list[int]]:
         return {
@@ -161,4 +163,4 @@ def iterate_runs(pairs: Sequence[SpokenPair]) -> Iterator[Runs]:
 
 
 def _example(pair: SpokenPair, writer: DurationWriter) -> Example:
-    return writer.example(pair.id, *to_query(pair))
+    return writer.example(pair.id, *to_query(pair), clean_source=not is_copy(pair.id))
