@@ -72,7 +72,8 @@ class AsteriskSummary:
 def import_asterisk(unpacked: Path, out: Path, source: str = "en", target: str = "es") -> AsteriskSummary:
     """Decode the prompts that two languages share, and write a pair manifest.
 
-    Prompts that are no speech (tones, silence, empty files) are left out. Of those that are not tested on, a twentieth is `dev`.
+    Prompts that are no speech (tones, silence, empty files) are left out. Of those that are not tested on, a twentieth
+    is `dev`.
 
     Args:
         unpacked: Folder into which asterisk-core-sounds-XX-g722 and asterisk-core-sounds-XX were unpacked.
