@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import unitlm.errors
 from molregpt.errors import InputError
 from molregpt.evaluation.journal import Journal
 from molregpt.evaluation.rows import EvaluatedRow, Neighbour
@@ -80,6 +81,6 @@ def test_a_whole_line_that_is_no_row_is_told_with_its_number(tmp_path: Path, dam
 
 def test_a_second_run_is_kept_out_until_the_first_is_done(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
-    with Journal(path), pytest.raises(InputError, match="another run"):
+    with Journal(path), pytest.raises(unitlm.errors.InputError, match="another run"):
         Journal(path)
     Journal(path).close()

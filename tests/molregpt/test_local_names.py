@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import unitlm.errors
 from molregpt.cli import run
 from molregpt.errors import InputError
 from molregpt.local.names import Naming, build_names, read_molecules
@@ -84,7 +85,7 @@ def test_of_equal_keys_the_first_counts(tmp_path: Path) -> None:
 def test_refusals_say_what_and_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="at least one worker, not 0"):
         build_names(MOLECULES, tmp_path / "names.tsv", 0, namer=refuse)
-    with pytest.raises(InputError, match=r"absent/names\.tsv: cannot be written"):
+    with pytest.raises(unitlm.errors.InputError, match=r"absent/names\.tsv: cannot be written"):
         build_names(MOLECULES, tmp_path / "absent" / "names.tsv", 1, namer=refuse)
     (tmp_path / "other.tsv").write_text("CID\tSMILES\tdescription\n1\tC\tgas\n")
     with pytest.raises(InputError, match=r"other\.tsv, line 1: not a table of"):
@@ -92,7 +93,7 @@ def test_refusals_say_what_and_where(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert (tmp_path / "other.tsv").read_text() == "CID\tSMILES\tdescription\n1\tC\tgas\n"
     with (tmp_path / "held.tsv").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        with pytest.raises(InputError, match=r"held\.tsv: another run is writing to it"):
+        with pytest.raises(unitlm.errors.InputError, match=r"held\.tsv: another run is writing to it"):
             build_names(MOLECULES, tmp_path / "held.tsv", 1, namer=refuse)
     monkeypatch.setitem(sys.modules, "openclatura", None)
     with pytest.raises(InputError, match=r"pip install 'molregpt\[data\]'"):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from molregpt.append_only import AppendOnlyLines
 from molregpt.errors import InputError
 from molregpt.evaluation.rows import EvaluatedRow
+from unitlm.append_only import AppendOnlyLines
 
 if TYPE_CHECKING:
     from pathlib import Path

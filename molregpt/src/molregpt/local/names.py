@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from molregpt.append_only import AppendOnlyLines
 from molregpt.data.table import CHEBI20_COLUMNS, read_table, single_backslashes
 from molregpt.errors import InputError
+from unitlm.append_only import AppendOnlyLines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from polyvoice.append_only import AppendOnlyLines
 from polyvoice.errors import InputError
+from unitlm.append_only import AppendOnlyLines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +36,7 @@ class GrowingTable:
             self._lines.close()
             raise InputError(f"{path}, line 1: not a table of {', '.join(header)}")
         if not self._lines.found:
-            self._lines.append([expected])
+            self._lines.append(expected)
         self.keys = {row.partition("\t")[0] for row in rows}
 
     def __enter__(self) -> Self:
@@ -49,5 +49,5 @@ class GrowingTable:
 
     def append(self, lines: Sequence[str]) -> None:
         """Write rows, and wait until the disk has them; they hold no line breaks of their own."""
-        self._lines.append(lines)
+        self._lines.append(*lines)
         self.keys |= {line.partition("\t")[0] for line in lines}

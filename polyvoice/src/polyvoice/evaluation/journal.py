@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
-from polyvoice.append_only import AppendOnlyLines
 from polyvoice.errors import InputError
+from unitlm.append_only import AppendOnlyLines
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,7 +73,7 @@ class Journal(Generic[Row]):
 
     def append(self, row: Row) -> None:
         """Write one row."""
-        self._lines.append([row.to_json()])
+        self._lines.append(row.to_json())
         self.rows[row.position] = row
 
     def clear(self) -> None:

@@ -7,12 +7,10 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from molregpt.errors import InputError
+from unitlm.errors import InputError
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from types import TracebackType
-    from typing import Self
 
 _SYNC_SECONDS = 0.2
 
@@ -20,19 +18,19 @@ _SYNC_SECONDS = 0.2
 class AppendOnlyLines:
     """The lines of a UTF-8 file, opened by one process at a time.
 
-    Each line is handed to the operating system as soon as it is appended, so killing the process loses none; the disk
+    Lines are handed to the operating system as soon as they are appended, so killing the process loses none; the disk
     is waited for at most five times a second, so a power cut loses a fifth of a second.
 
     Attributes:
         path: The file.
-        found: The lines that were there on opening, without their newlines.
+        found: The lines that were there on opening, without their line breaks.
     """
 
     def __init__(self, path: Path) -> None:
-        """Open or create the file; a last line without its newline was torn by a kill and is cut off.
+        """Open or create the file; a last line without its line break was torn by a kill and is cut off.
 
         Raises:
-            InputError: Another process has the file open, or it cannot be written.
+            InputError: It cannot be written, or another process writes to it.
         """
         self.path = path
         try:
@@ -41,41 +39,38 @@ class AppendOnlyLines:
             raise InputError(f"{path}: cannot be written ({error.strerror})") from None
         try:
             self._lock()
-            self._file.seek(0)
-            content = self._file.readall()
-            whole = content.rfind(b"\n") + 1
-            if whole < len(content):
-                self._file.truncate(whole)
+            self.found = self._read_whole_lines()
         except BaseException:
             self._file.close()
             raise
-        self.found = content[:whole].decode(errors="replace").split("\n")[:-1]
         self._synced = time.monotonic()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def append(self, line: str) -> None:
-        """Write one line; it holds no newline of its own."""
-        content = (line + "\n").encode()
-        # One write a line, on an unbuffered file in append mode: a killed process tears at most the last line.
-        written = self._file.write(content)
-        while written is not None and written < len(content):
-            content = content[written:]
-            written = self._file.write(content)
+    def append(self, *lines: str) -> None:
+        """Write lines; they hold no line breaks of their own."""
+        content = "".join(f"{line}\n" for line in lines).encode()
+        # Unbuffered and in append mode: a killed process tears at most the last line.
+        while content:
+            content = content[self._file.write(content) or 0 :]
         if time.monotonic() - self._synced > _SYNC_SECONDS:
             self._sync()
+
+    def clear(self) -> None:
+        """Forget all lines."""
+        self._file.truncate(0)
 
     def close(self) -> None:
         """Wait for the disk and let the file go."""
         if not self._file.closed:
             self._sync()
             self._file.close()
+
+    def _read_whole_lines(self) -> list[str]:
+        self._file.seek(0)
+        content = self._file.readall()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            self._file.truncate(whole)
+        return content[:whole].decode(errors="replace").split("\n")[:-1]
 
     def _sync(self) -> None:
         os.fsync(self._file.fileno())
