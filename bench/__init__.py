@@ -1,0 +1,1 @@
+"""The benchmark: each job beside the programs that people use for it today, on the same input, in the same run."""
