@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg, subcommand
 
@@ -14,6 +14,10 @@ from polyvoice.stages.encoder.settings import EncoderSettings
 from polyvoice.stages.synthesize.settings import FirstLevelSettings, OtherLevelsSettings
 from polyvoice.stages.translate.settings import TranslateSettings
 from speechunits.codecs.speech_codec.settings import CodecTraining
+from unitlm.dry_run import DryRun
+
+if TYPE_CHECKING:
+    from polyvoice.stages.dry_run import StageSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +28,32 @@ class _Pairs:
         manifest: Pair manifest; its split train is learned, its split dev watched.
         extracted: Folder of `speechunits extract`, made of all audio in the manifest.
         out: The run's folder; the finished stage is in its folder model/.
+        machines: For --dry-run, which needs none of the three; without EXTRACTED it counts for 1,000 units and
+            EnCodec's 8 x 1,024 codes.
+        json: Print the figures of --dry-run as one JSON object.
     """
 
-    manifest: Positional[Path]
-    extracted: Positional[Path]
-    out: Positional[Path]
+    manifest: Positional[Path | None] = None
+    extracted: Positional[Path | None] = None
+    out: Positional[Path | None] = None
+    machines: Annotated[DryRun, arg(name="")] = field(default_factory=DryRun)
+    json: bool = False
+
+    def _count(self, settings: StageSettings) -> bool:
+        """Print what the training would cost, if that is what was asked for."""
+        if not self.machines.dry_run:
+            return False
+        from polyvoice.stages.dry_run import estimate_stage
+        from unitlm.dry_run import print_estimate
+
+        print_estimate(estimate_stage(settings, self.machines, self.extracted), as_json=self.json)
+        return True
+
+    def _places(self) -> tuple[Path, Path, Path]:
+        """Manifest, extracted and out."""
+        if self.manifest is None or self.extracted is None or self.out is None:
+            raise InputError("training needs MANIFEST, EXTRACTED and OUT; only --dry-run does without")
+        return self.manifest, self.extracted, self.out
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +68,10 @@ class Translate(_Pairs):
 
     def run(self) -> None:
         """Train, and print where the model is."""
-        from polyvoice.stages.translate.training import train_translate
+        if not self._count(self.settings):
+            from polyvoice.stages.translate.training import train_translate
 
-        print(train_translate(self.manifest, self.extracted, self.out, self.settings))
+            print(train_translate(*self._places(), self.settings))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +86,10 @@ class Duration(_Pairs):
 
     def run(self) -> None:
         """Train, and print where the model is."""
-        from polyvoice.stages.duration.training import train_duration
+        if not self._count(self.settings):
+            from polyvoice.stages.duration.training import train_duration
 
-        print(train_duration(self.manifest, self.extracted, self.out, self.settings))
+            print(train_duration(*self._places(), self.settings))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +104,10 @@ class FirstLevel(_Pairs):
 
     def run(self) -> None:
         """Train, and print where the model is."""
-        from polyvoice.stages.synthesize.training import train_first_level
+        if not self._count(self.settings):
+            from polyvoice.stages.synthesize.training import train_first_level
 
-        print(train_first_level(self.manifest, self.extracted, self.out, self.settings))
+            print(train_first_level(*self._places(), self.settings))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +122,10 @@ class OtherLevels(_Pairs):
 
     def run(self) -> None:
         """Train, and print where the model is."""
-        from polyvoice.stages.synthesize.training import train_other_levels
+        if not self._count(self.settings):
+            from polyvoice.stages.synthesize.training import train_other_levels
 
-        print(train_other_levels(self.manifest, self.extracted, self.out, self.settings))
+            print(train_other_levels(*self._places(), self.settings))
 
 
 @dataclass(frozen=True, slots=True)

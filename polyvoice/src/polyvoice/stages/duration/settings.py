@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from polyvoice.errors import InputError
 from polyvoice.stages.course import Course
-from polyvoice.stages.presets import Preset
+from polyvoice.stages.presets import PRESETS, Preset
+
+if TYPE_CHECKING:
+    from unitlm.model import ModelConfig
 
 
 @dataclass(frozen=True)
@@ -52,3 +55,9 @@ class DurationSettings:
     directions: tuple[str, ...] = ()
     layout: DurationLayout = field(default_factory=DurationLayout)
     course: Course = field(default_factory=Course)
+
+    def model_config(self, vocabulary_size: int, languages: int) -> ModelConfig:
+        """The shape of the model, for so many ids and languages."""
+        conditions = languages if self.layout.layout == "aligned" else 0
+        size = PRESETS[self.preset]["duration"]
+        return size.model_config(vocabulary_size, conditions=conditions, dropout=self.dropout)

@@ -46,11 +46,10 @@ def train_duration(manifest: Path, extracted: Path, out: Path, settings: Duratio
         write,
     )
     size = PRESETS[settings.preset]["duration"]
-    conditions = len(prepared.languages) if layout.layout == "aligned" else 0
     plan = StagePlan(
         stage="duration",
         size=size,
-        model=size.model_config(prepared.vocabulary.size, conditions=conditions, dropout=settings.dropout),
+        model=settings.model_config(prepared.vocabulary.size, len(prepared.languages)),
         objective=causal_objective,
         shifted=True,
         course=course,

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from polyvoice.errors import InputError
 from polyvoice.stages.course import Course
-from polyvoice.stages.presets import Preset
+from polyvoice.stages.presets import PRESETS, Preset
+
+if TYPE_CHECKING:
+    from unitlm.model import ModelConfig
 
 _LONG_ROWS = Course(sequence_length=1_024)  # 3 s of prompt and 10 s of speech at 75 codec frames a second
 
@@ -93,6 +96,12 @@ class FirstLevelSettings:
     layout: FirstLevelLayout = field(default_factory=FirstLevelLayout)
     course: Course = _LONG_ROWS
 
+    def model_config(self, vocabulary_size: int, languages: int) -> ModelConfig:
+        """The shape of the model, for so many ids and languages."""
+        conditions = languages if self.layout.layout == "aligned" else 0
+        size = PRESETS[self.preset]["first_level"]
+        return size.model_config(vocabulary_size, conditions=conditions, dropout=self.dropout)
+
 
 @dataclass(frozen=True)
 class OtherLevelsSettings:
@@ -121,3 +130,10 @@ class OtherLevelsSettings:
     def __post_init__(self) -> None:
         if not 0.0 <= self.noise < 1.0:
             raise InputError(f"synthesize: noise must be in [0, 1), got {self.noise}")
+
+    def model_config(self, vocabulary_size: int, languages: int, levels: int) -> ModelConfig:
+        """The shape of the model, for so many ids, languages and levels of the codec."""
+        size = PRESETS[self.preset]["other_levels"]
+        return size.model_config(
+            vocabulary_size, causal=False, stages=levels - 1, conditions=languages, dropout=self.dropout
+        )

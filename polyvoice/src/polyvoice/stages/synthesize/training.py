@@ -74,11 +74,10 @@ def train_first_level(manifest: Path, extracted: Path, out: Path, settings: Firs
         write,
     )
     size = PRESETS[settings.preset]["first_level"]
-    conditions = len(prepared.languages) if layout.layout == "aligned" else 0
     plan = StagePlan(
         stage="first_level",
         size=size,
-        model=size.model_config(prepared.vocabulary.size, conditions=conditions, dropout=settings.dropout),
+        model=settings.model_config(prepared.vocabulary.size, len(prepared.languages)),
         objective=causal_objective,
         shifted=True,
         course=course,
@@ -125,13 +124,7 @@ def train_other_levels(manifest: Path, extracted: Path, out: Path, settings: Oth
     plan = StagePlan(
         stage="other_levels",
         size=size,
-        model=size.model_config(
-            prepared.vocabulary.size,
-            causal=False,
-            stages=codes.levels - 1,
-            conditions=len(prepared.languages),
-            dropout=settings.dropout,
-        ),
+        model=settings.model_config(prepared.vocabulary.size, len(prepared.languages), codes.levels),
         objective=LevelObjective(CodeSpans.of(prepared.vocabulary), settings.noise),
         shifted=False,
         course=course,

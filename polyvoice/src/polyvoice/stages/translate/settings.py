@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from polyvoice.errors import InputError
 from polyvoice.stages.course import Course
-from polyvoice.stages.presets import Preset
+from polyvoice.stages.presets import PRESETS, Preset
+
+if TYPE_CHECKING:
+    from unitlm.model import ModelConfig
 
 _BYTES = 256
 
@@ -83,3 +86,8 @@ class TranslateSettings:
     directions: tuple[str, ...] = ()
     corpus: CorpusSettings = field(default_factory=CorpusSettings)
     course: Course = field(default_factory=Course)
+
+    def model_config(self, vocabulary_size: int) -> ModelConfig:
+        """The shape of the model, for so many ids."""
+        size = PRESETS[self.preset]["translate"]
+        return size.model_config(vocabulary_size, prefix_lm=self.prefix_lm, dropout=self.dropout)

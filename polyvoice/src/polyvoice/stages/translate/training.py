@@ -73,7 +73,7 @@ def train_translate(manifest: Path, extracted: Path, out: Path, settings: Transl
     plan = StagePlan(
         stage="translate",
         size=size,
-        model=size.model_config(prepared.vocabulary.size, prefix_lm=settings.prefix_lm, dropout=settings.dropout),
+        model=settings.model_config(prepared.vocabulary.size),
         objective=causal_objective,
         shifted=True,
         course=course,
