@@ -24,7 +24,8 @@ from torch import Tensor
 
 from unitlm.errors import InputError
 from unitlm.generate import Continuation, continue_rows, read_rows
-from unitlm.model import ABSENT, Decoder
+from unitlm.language_model import LanguageModel
+from unitlm.model import ABSENT
 from unitlm.sampling import GREEDY, Choices, Sampling
 
 
@@ -64,7 +65,7 @@ class AlignedLine:
 
 @torch.inference_mode()
 def generate_aligned(
-    model: Decoder,
+    model: LanguageModel,
     lines: Sequence[AlignedLine],
     choices: Choices,
     *,
@@ -75,7 +76,7 @@ def generate_aligned(
     """Write the last codebook of each line's last steps.
 
     Args:
-        model: A causal decoder, in evaluation mode.
+        model: A causal decoder, in evaluation mode, or a packed one.
         lines: The rows; prompts and lengths may differ.
         choices: What may be written, without an end token: the length is known.
         samples: Continuations written for each line, of which `best_of` is returned.
@@ -112,7 +113,7 @@ def generate_aligned(
     )
 
 
-def _embed(model: Decoder, lines: Sequence[AlignedLine], parts: Sequence[slice]) -> Tensor:
+def _embed(model: LanguageModel, lines: Sequence[AlignedLine], parts: Sequence[slice]) -> Tensor:
     """Embed a part of each line, padded by nothing: [B, longest part, D]."""
     codebooks, with_conditions = lines[0].ids.shape[1], lines[0].conditions is not None
     longest = max(len(line.ids[part]) for line, part in zip(lines, parts, strict=True))

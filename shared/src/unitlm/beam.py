@@ -9,13 +9,13 @@ import torch.nn.functional as F
 
 from unitlm.errors import InputError
 from unitlm.generate import Continuation, prefill
-from unitlm.model import Decoder
+from unitlm.language_model import LanguageModel
 from unitlm.sampling import Choices
 
 
 @torch.inference_mode()
 def beam_search(
-    model: Decoder,
+    model: LanguageModel,
     prompt: Sequence[int],
     choices: Choices,
     *,
@@ -30,7 +30,7 @@ def beam_search(
     arXiv 1609.08144, without its constant). The search stops when no open hypothesis can still enter the list.
 
     Args:
-        model: A causal decoder, in evaluation mode.
+        model: A causal decoder, in evaluation mode, or a packed one.
         prompt: Token ids.
         choices: What may be written; with an end token.
         beams: Open hypotheses kept a step, and the most that are returned.
@@ -57,12 +57,12 @@ def beam_search(
         return rank(score, limit if length_penalty > 0 else units)
 
     hidden, cache = prefill(model, [prompt], limit, None if prefix is None else [prefix])
-    head = choices.head(model)
+    scorer = choices.scorer(model)
     scores = torch.zeros(1, device=hidden.device)
     open_columns: list[tuple[int, ...]] = [()]
     finished: list[tuple[float, Continuation]] = []
     for step in range(limit + 1):
-        log_probabilities = F.log_softmax(F.linear(hidden, head).float(), dim=-1)  # [beams, N]
+        log_probabilities = F.log_softmax(scorer(hidden).float(), dim=-1)  # [beams, N]
         totals = scores.unsqueeze(1) + log_probabilities
         for row, total in enumerate(totals[:, -1].tolist()):  # the end token is the last column
             ids = tuple(choices.to_ids(torch.tensor(open_columns[row], dtype=torch.int64)).tolist())

@@ -72,12 +72,8 @@ class KeyValueCache:
             values.scatter_(2, index, value.to(values.dtype))
         return keys[:, :, :window], values[:, :, :window]
 
-    def mask(self, steps: int, prompt: Tensor | None = None) -> Mask:
-        """The mask for `steps` new tokens a row: slot t is seen by the token that goes to slot t or a later one.
-
-        Args:
-            steps: New tokens S a row.
-            prompt: Those of them, bool [B, S], that see each other both ways (prefix LM).
+    def check(self, steps: int, prompt: Tensor | None = None) -> None:
+        """See whether `steps` new tokens a row can come, those in `prompt` [B, S] seeing each other both ways.
 
         Raises:
             InputError: The tokens do not fit, or a prompt comes when the cache holds something already.
@@ -88,6 +84,18 @@ class KeyValueCache:
             )
         if prompt is not None and self.extent:
             raise InputError("cache: a prompt is read in one pass, before everything else")
+
+    def mask(self, steps: int, prompt: Tensor | None = None) -> Mask:
+        """The mask for `steps` new tokens a row: slot t is seen by the token that goes to slot t or a later one.
+
+        Args:
+            steps: New tokens S a row.
+            prompt: Those of them, bool [B, S], that see each other both ways (prefix LM).
+
+        Raises:
+            InputError: As for `check`.
+        """
+        self.check(steps, prompt)
         if prompt is None and self._aligned and not self.static and (steps == 1 or self.extent == 0):
             return Mask(is_causal=steps > 1, allowed=None)  # one token sees all slots; a first prefill is plain causal
         own = self.lengths.unsqueeze(1) + self._slots[:steps]  # [B, S]

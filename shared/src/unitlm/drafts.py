@@ -21,7 +21,7 @@ from torch import Tensor
 from unitlm.cache import KeyValueCache
 from unitlm.errors import InputError
 from unitlm.generate import Continuation, prefill
-from unitlm.model import Decoder
+from unitlm.language_model import LanguageModel
 from unitlm.sampling import Choices
 
 
@@ -73,7 +73,7 @@ class DraftBook:
 
 @torch.inference_mode()
 def generate_with_drafts(
-    model: Decoder,
+    model: LanguageModel,
     prompt: Sequence[int],
     choices: Choices,
     drafts: Sequence[Sequence[int]],
@@ -84,7 +84,7 @@ def generate_with_drafts(
     """Continue one prompt greedily, with help from drafts.
 
     Args:
-        model: A causal decoder, in evaluation mode.
+        model: A causal decoder, in evaluation mode, or a packed one.
         prompt: Token ids.
         choices: What may be written; with an end token.
         drafts: Proposed continuations as ids of the alphabet, without end tokens, the most trusted first.
@@ -104,7 +104,7 @@ def generate_with_drafts(
 
 @torch.inference_mode()
 def continue_with_drafts(
-    model: Decoder,
+    model: LanguageModel,
     hidden: Tensor,
     cache: KeyValueCache,
     choices: Choices,
@@ -116,7 +116,7 @@ def continue_with_drafts(
     """Continue what has been read already; the rest is as in `generate_with_drafts`.
 
     Args:
-        model: A causal decoder, in evaluation mode.
+        model: A causal decoder, in evaluation mode, or a packed one.
         hidden: Hidden state of the last step [1, D].
         cache: Holds what was read, one row, with room for `limit` more; it is written to.
         choices: What may be written; with an end token.
@@ -132,7 +132,7 @@ def continue_with_drafts(
         if any(not choices.start <= unit < choices.stop for unit in draft):
             raise InputError("drafts: a draft has a unit outside of the alphabet that may be written")
     book = DraftBook(drafts)
-    head = choices.head(model)
+    scorer = choices.scorer(model)
     read = cache.extent
     hidden = hidden.unsqueeze(1)  # [1, 1, D]
     calls, score = 1, 0.0
@@ -140,7 +140,7 @@ def continue_with_drafts(
     proposed: tuple[int, ...] = ()
     while True:
         # Row i scores what follows the proposal's first i units.
-        log_probabilities = F.log_softmax(F.linear(hidden[0], head).float(), dim=-1)
+        log_probabilities = F.log_softmax(scorer(hidden[0]).float(), dim=-1)
         own = log_probabilities.argmax(dim=-1)
         gains = log_probabilities.gather(1, own.unsqueeze(1)).squeeze(1).tolist()
         own_ids = choices.to_ids(own).tolist()

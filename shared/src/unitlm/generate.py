@@ -17,6 +17,7 @@ from unitlm.adapt import prompt_ids
 from unitlm.alphabet import Content
 from unitlm.cache import KeyValueCache
 from unitlm.errors import InputError
+from unitlm.language_model import LanguageModel
 from unitlm.model import Decoder
 from unitlm.sampling import GREEDY, Choices, Sampling, choose
 from unitlm.task import Task, Values
@@ -44,7 +45,7 @@ class Continuation:
 
 @torch.inference_mode()
 def generate(
-    model: Decoder,
+    model: LanguageModel,
     prompts: Sequence[Sequence[int]],
     choices: Choices,
     *,
@@ -58,7 +59,7 @@ def generate(
     """Continue each prompt with units of one alphabet.
 
     Args:
-        model: A causal decoder, in evaluation mode.
+        model: A causal decoder, in evaluation mode, or a packed one.
         prompts: Token ids of each row; lengths may differ.
         choices: What may be written. With an end token a row stops there, without one at its known length.
         limit: The most units a row may write; needed when `lengths` is not given.
@@ -98,7 +99,7 @@ def generate(
 
 
 def continue_rows(
-    model: Decoder,
+    model: LanguageModel,
     hidden: Tensor,
     cache: KeyValueCache,
     choices: Choices,
@@ -113,9 +114,9 @@ def continue_rows(
     """Write what follows rows that have been read.
 
     Args:
-        model: A causal decoder, in evaluation mode.
+        model: A causal decoder, in evaluation mode, or a packed one.
         hidden: Hidden state of each row's last step [B, D].
-        cache: Holds the rows, with room for `steps` more.
+        cache: Holds the rows, with room for `steps` more; it is used up.
         choices: What may be written.
         steps: The most units a row may write.
         lengths: The number of units that each row writes, when it is known.
@@ -132,7 +133,23 @@ def continue_rows(
     """
     if samples < 1:
         raise InputError(f"generate: samples must be at least 1, got {samples}")
-    head, device = choices.head(model), hidden.device
+    scorer = choices.scorer(model)
+    if not isinstance(model, Decoder):
+        from unitlm.engine.writing import write_rows  # compiled code is loaded only where it is used
+
+        return write_rows(
+            model,
+            hidden,
+            cache,
+            choices,
+            steps=steps,
+            lengths=lengths,
+            guides=guides,
+            samples=samples,
+            sampling=sampling,
+            generator=generator,
+        )
+    device = hidden.device
     if samples > 1:  # what was read is copied, not read again
         repeated = torch.arange(len(hidden), device=device).repeat_interleave(samples)
         hidden = hidden[repeated]
@@ -155,7 +172,7 @@ def continue_rows(
             if len(active) <= len(rows) // 2:
                 rows, hidden = rows[active], hidden[active]
                 cache.select(active)
-        logits = F.linear(hidden, head).float()
+        logits = scorer(hidden).float()
         recent = columns[rows, max(0, step - sampling.repetition_window) : step] if sampling.repetition_window else None
         chosen = choose(logits, sampling, generator, recent)
         open_rows = ~ended[rows]
@@ -188,7 +205,7 @@ def best_of(candidates: Sequence[Continuation]) -> Continuation:
 
 
 def prefill(
-    model: Decoder, prompts: Sequence[Sequence[int]], room: int, prefixes: Sequence[int] | None = None
+    model: LanguageModel, prompts: Sequence[Sequence[int]], room: int, prefixes: Sequence[int] | None = None
 ) -> tuple[Tensor, KeyValueCache]:
     """Read all prompts in one pass.
 
@@ -212,7 +229,8 @@ def prefill(
     for row, prompt in enumerate(prompts):
         ids[row, : len(prompt)] = torch.tensor(prompt)
     # Looked at here, while the ids are on the host: on an accelerator such an id would take the whole process down.
-    readable = model.config.vocabulary_size + len(prompt_ids(model))
+    decoder = model if isinstance(model, Decoder) else model.decoder
+    readable = model.config.vocabulary_size + len(prompt_ids(decoder))
     outside = ((ids < 0) | (ids >= readable)).nonzero().tolist()
     if outside:
         row, column = outside[0]
@@ -223,7 +241,7 @@ def prefill(
 
 
 def read_rows(
-    model: Decoder, embedded: Tensor, lengths: Sequence[int], room: int, prefixes: Sequence[int] | None = None
+    model: LanguageModel, embedded: Tensor, lengths: Sequence[int], room: int, prefixes: Sequence[int] | None = None
 ) -> tuple[Tensor, KeyValueCache]:
     """Read embedded prompts [B, S, D] that hold `lengths` steps each; the rest is as in `prefill`."""
     rows, steps, _ = embedded.shape
@@ -238,7 +256,7 @@ def read_rows(
 
 
 def fill(
-    model: Decoder,
+    model: LanguageModel,
     vocabulary: Vocabulary,
     task: Task,
     cases: Sequence[Values],
@@ -252,7 +270,7 @@ def fill(
     """Fill in the marked slots of a task line for a batch of cases, one link of a chain after the other.
 
     Args:
-        model: A causal decoder, in evaluation mode.
+        model: A causal decoder, in evaluation mode, or a packed one.
         vocabulary: The ids it was trained with.
         task: The task line.
         cases: For each case the content of the slots that are given.

@@ -7,13 +7,16 @@ alphabet has no column and can therefore never be emitted.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from unitlm.errors import InputError
+from unitlm.language_model import LanguageModel
 from unitlm.model import Decoder
 from unitlm.vocabulary import Vocabulary
 
@@ -40,8 +43,8 @@ class Choices:
         start, stop = vocabulary.span(alphabet)
         return cls(start, stop, None if known_length else vocabulary.end)
 
-    def head(self, model: Decoder) -> Tensor:
-        """The rows [N, D] of the model's output head that score these choices; the rest need not be computed.
+    def scorer(self, model: LanguageModel) -> Callable[[Tensor], Tensor]:
+        """A function from hidden states [..., D] to logits [..., N] of these choices; the rest is not computed.
 
         Raises:
             InputError: The model has no such ids, as when it was trained with another vocabulary.
@@ -50,8 +53,12 @@ class Choices:
         if self.stop > size or (self.end or 0) >= size:
             asked = f"ids {self.start}..{self.stop - 1}" + ("" if self.end is None else f" and end {self.end}")
             raise InputError(f"choices: {asked} are not all in the model's 0..{size - 1}")
+        if not isinstance(model, Decoder):
+            return partial(model.score, choices=self)
         weight = model.head.weight[self.start : self.stop]
-        return weight if self.end is None else torch.cat((weight, model.head.weight[self.end : self.end + 1]))
+        if self.end is not None:
+            weight = torch.cat((weight, model.head.weight[self.end : self.end + 1]))
+        return partial(F.linear, weight=weight)
 
     def to_ids(self, columns: Tensor) -> Tensor:
         """Vocabulary ids of candidate columns, of any shape."""

@@ -11,18 +11,18 @@ from torch import Tensor
 from unitlm.cache import KeyValueCache
 from unitlm.errors import InputError
 from unitlm.generate import Continuation
-from unitlm.model import Decoder
+from unitlm.language_model import LanguageModel
 from unitlm.sampling import Choices
 
 
 @torch.inference_mode()
 def score_continuations(
-    model: Decoder, hidden: Tensor, cache: KeyValueCache, choices: Choices, continuations: Sequence[Sequence[int]]
+    model: LanguageModel, hidden: Tensor, cache: KeyValueCache, choices: Choices, continuations: Sequence[Sequence[int]]
 ) -> list[Continuation]:
     """Score continuations of one prompt, all in one pass.
 
     Args:
-        model: A causal decoder, in evaluation mode.
+        model: A causal decoder, in evaluation mode, or a packed one.
         hidden: Hidden state of the prompt's last step [1, D].
         cache: Holds the prompt, one row, with room for the longest continuation; it stays as it is.
         choices: What may be written; with an end token, whose probability counts too.
@@ -51,7 +51,7 @@ def score_continuations(
     if longest:
         read = cache.copies(len(continuations))
         states = torch.cat([states, model.transform(model.embed(padded), cache=read)], dim=1)  # [B, 1 + L, D]
-    log_probabilities = F.log_softmax(F.linear(states, choices.head(model)).float(), dim=-1)
+    log_probabilities = F.log_softmax(choices.scorer(model)(states).float(), dim=-1)
     end = torch.full((len(continuations), 1), choices.stop - choices.start, device=device)
     columns = torch.cat([padded - choices.start, end], dim=1)  # the padding's columns are not counted
     columns[torch.arange(len(continuations), device=device), lengths] = choices.stop - choices.start

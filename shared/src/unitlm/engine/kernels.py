@@ -1,0 +1,371 @@
+"""One step of a decoder in compiled code: all layers for a few new positions, and the scores of what may follow.
+
+A position is one new token of one row. Positions of many rows, or many of one row (a prompt, a draft), go through
+together, so that weights are read once for all of them. What a position computes does not depend, to the last bit, on
+which others go through with it.
+
+Compiled for the types it meets at first use and kept on disk by numba, a file a precision.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple, TypeVar, cast
+
+import numba
+import numpy as np
+from numba import types
+from numba.extending import overload
+from numpy.typing import NDArray
+
+from unitlm.engine.attention_tiles import SLOTS, make_blend, score_slots
+from unitlm.engine.packing import COLUMN_MULTIPLE, GROUP, INPUT_SHIFT, Matrix
+from unitlm.engine.tiles import has_vnni, make_tile
+from unitlm.engine.vector_code import LANES
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_GROUP_BYTES = 4 * GROUP
+_one, _two, _four = make_tile(1), make_tile(2), make_tile(4)
+_blend_one, _blend_four = make_blend(1), make_blend(4)
+_LOG2_E = np.float32(math.log2(math.e))
+# Taylor's series of 2**x at 0, to the sixth power: within 1e-7 for |x| <= 1/2.
+_E2 = tuple(np.float32(math.log(2) ** power / math.factorial(power)) for power in range(7))
+_LOWEST = np.float32(-87.0)  # exp of less is no normal float32
+
+
+def compiled(function: Function) -> Function:
+    """Compile with numba, without the interpreter's lock, and keep the result on disk."""
+    njit: Any = partial(numba.njit, nogil=True, fastmath=True, error_model="numpy")
+    try:
+        return cast("Function", njit(cache=True)(function))
+    except RuntimeError:  # there is no folder that could be written to
+        return cast("Function", njit(function))
+
+
+class Layers(NamedTuple):
+    """Weights of all layers L; norms are [L, D]."""
+
+    attention_norm: Floats
+    query_key_value: Matrix
+    output: Matrix
+    feed_forward_norm: Floats
+    gate_up: Matrix
+    down: Matrix
+
+
+class Heads(NamedTuple):
+    """Query heads H, key/value heads G, width C of one."""
+
+    queries: int
+    groups: int
+    width: int
+
+
+class Places(NamedTuple):
+    """Where each of M positions stands, int64 [M] each.
+
+    Attributes:
+        rows: Its row of the cache.
+        slots: Its slot there, which is also its rotary position.
+        visible: How many slots of its row it sees.
+    """
+
+    rows: Ints
+    slots: Ints
+    visible: Ints
+
+
+@compiled
+def exponential(x: np.float32) -> np.float32:
+    """exp(x) for x <= 0 in float32 arithmetic that compilers turn into vector code."""
+    power = max(x, _LOWEST) * _LOG2_E
+    whole = np.int32(power - np.float32(0.5))
+    part = power - np.float32(whole)
+    value = _E2[6]
+    value = value * part + _E2[5]
+    value = value * part + _E2[4]
+    value = value * part + _E2[3]
+    value = value * part + _E2[2]
+    value = value * part + _E2[1]
+    value = value * part + _E2[0]
+    return value * np.int32(np.int32(whole + np.int32(127)) << np.int32(23)).view(np.float32)
+
+
+@compiled
+def normalize(x: Floats, weight: Floats, epsilon: float, out: Floats) -> None:
+    """RMSNorm of x [M, D]; `out` may be wider."""
+    width = weight.shape[0]
+    for position in range(x.shape[0]):
+        squares = np.float32(0.0)
+        for column in range(width):
+            squares += x[position, column] * x[position, column]
+        scale = np.float32(1.0 / math.sqrt(squares / np.float32(width) + np.float32(epsilon)))
+        for column in range(width):
+            out[position, column] = x[position, column] * scale * weight[column]
+
+
+@compiled
+def split_bytes(x: Floats) -> tuple[NDArray[np.uint8], Floats]:
+    """Inputs [M, K] as 16-bit integers shifted up to be positive: high bytes, then low bytes [M, 2 * K]; and scales."""
+    positions, columns = x.shape
+    split = np.empty((positions, 2 * columns), np.uint8)
+    scales = np.empty(positions, np.float32)
+    for position in range(positions):
+        largest = np.float32(1e-30)
+        for column in range(columns):
+            largest = max(largest, abs(x[position, column]))
+        scales[position] = largest / np.float32(32767.0)
+        factor = np.float32(32767.0) / largest
+        for column in range(columns):
+            # Half is added so that cutting off the fraction rounds to the nearest.
+            shifted = np.int32(x[position, column] * factor + np.float32(256 * INPUT_SHIFT + 0.5))
+            split[position, column] = np.uint8(np.int32(shifted >> np.int32(8)))
+            split[position, columns + column] = np.uint8(np.int32(shifted & np.int32(255)))
+    return split, scales
+
+
+def _prepare(weights: Any, x: Any) -> Any:
+    """What a tile reads as input for weights of this type, and its scales; decided when it is compiled."""
+
+
+@overload(_prepare, strict=False)
+def _prepare_for(weights: Any, x: Any) -> Callable[..., Any]:  # noqa: ARG001 - numba calls it with these names
+    if weights.dtype == types.int8 and has_vnni():
+        return lambda weights, x: split_bytes(x)  # noqa: ARG005
+    return lambda weights, x: (x, np.empty(0, np.float32))  # noqa: ARG005
+
+
+@compiled
+def multiply(matrix: Matrix, layer: int, first: int, x: Floats, y: Floats) -> None:
+    """Write x @ matrix[layer].T for x [M, K], starting at group `first`, as far as y [M, N] reaches."""
+    weights, scales, sums = matrix.weights[layer], matrix.scales[layer], matrix.sums[layer]
+    words = weights.shape[1]
+    inputs, input_scales = _prepare(weights, x)
+    weights_at, scales_at, sums_at = weights.ctypes.data, scales.ctypes.data, sums.ctypes.data
+    inputs_at, input_scales_at, outputs_at = inputs.ctypes.data, input_scales.ctypes.data, y.ctypes.data
+    input_stride, output_stride = inputs.strides[0], y.strides[0]
+    positions = x.shape[0]
+    for column in range(y.shape[1] // GROUP):
+        group = first + column
+        position = 0
+        while position < positions:
+            operands = (
+                weights_at + group * words * _GROUP_BYTES,
+                words,
+                scales_at + group * _GROUP_BYTES,
+                sums_at + group * _GROUP_BYTES,
+                inputs_at + position * input_stride,
+                input_stride,
+                input_scales_at + 4 * position,
+                outputs_at + column * _GROUP_BYTES + position * output_stride,
+                output_stride,
+            )
+            left = positions - position
+            if left >= 4:
+                _four(weights, operands)
+                position += 4
+            elif left >= 2:
+                _two(weights, operands)
+                position += 2
+            else:
+                _one(weights, operands)
+                position += 1
+
+
+@compiled
+def turn_and_store(
+    projected: Floats, heads: Heads, places: Places, cosines: Floats, sines: Floats, keys: Floats, values: Floats
+) -> None:
+    """Rotate queries and keys in `projected` [M, (H + 2G) * C] in place; copy keys and values to [B, G, T, C]."""
+    half = heads.width // 2
+    for position in range(projected.shape[0]):
+        row, slot = places.rows[position], places.slots[position]
+        for head in range(heads.queries + heads.groups):
+            start = head * heads.width
+            for column in range(half):
+                cosine, sine = cosines[slot, column], sines[slot, column]
+                left = projected[position, start + column]
+                right = projected[position, start + half + column]
+                projected[position, start + column] = left * cosine - right * sine
+                projected[position, start + half + column] = right * cosine + left * sine
+        for group in range(heads.groups):
+            key_start = (heads.queries + group) * heads.width
+            value_start = key_start + heads.groups * heads.width
+            for column in range(heads.width):
+                keys[row, group, slot, column] = projected[position, key_start + column]
+                values[row, group, slot, column] = projected[position, value_start + column]
+
+
+@compiled
+def score(query: Floats, keys: Floats, visible: int, scores: Floats) -> None:
+    """Products of a query [C] with the first `visible` of keys [T, C]."""
+    width = query.shape[0]
+    vectors = width // LANES
+    whole = visible // SLOTS * SLOTS
+    for slot in range(0, whole, SLOTS):
+        key_at = keys.ctypes.data + slot * keys.strides[0]
+        score_slots(keys, (query.ctypes.data, key_at, scores.ctypes.data + 4 * slot, keys.strides[0], vectors))
+        for column in range(vectors * LANES, width):
+            for other in range(slot, slot + SLOTS):
+                scores[other] += query[column] * keys[other, column]
+    for slot in range(whole, visible):
+        total = np.float32(0.0)
+        for column in range(width):
+            total += query[column] * keys[slot, column]
+        scores[slot] = total
+
+
+@compiled
+def soften(scores: Floats, scale: np.float32) -> np.float32:
+    """Turn scores into exp(scale * (score - largest)) in place; returns their sum."""
+    largest = scores[0]
+    for slot in range(scores.shape[0]):
+        largest = max(largest, scores[slot])
+    total = np.float32(0.0)
+    for slot in range(scores.shape[0]):
+        scores[slot] = exponential((scores[slot] - largest) * scale)
+        total += scores[slot]
+    return total
+
+
+@compiled
+def blend(weights: Floats, values: Floats, result: Floats) -> None:
+    """Sum values [T, C] by the weights of the first slots [at most T]."""
+    width, stride = result.shape[0], values.strides[0]
+    column = 0
+    while column + 4 * LANES <= width:
+        at = (weights.ctypes.data, values.ctypes.data + 4 * column, result.ctypes.data + 4 * column)
+        _blend_four(values, (at[0], at[1], at[2], stride, weights.shape[0]))
+        column += 4 * LANES
+    while column + LANES <= width:
+        at = (weights.ctypes.data, values.ctypes.data + 4 * column, result.ctypes.data + 4 * column)
+        _blend_one(values, (at[0], at[1], at[2], stride, weights.shape[0]))
+        column += LANES
+    for rest in range(column, width):
+        total = np.float32(0.0)
+        for slot in range(weights.shape[0]):
+            total += weights[slot] * values[slot, rest]
+        result[rest] = total
+
+
+@compiled
+def attend(projected: Floats, heads: Heads, places: Places, keys: Floats, values: Floats, out: Floats) -> None:
+    """Attention of the queries in `projected` over what each position sees; `out` is [M, H * C] or wider."""
+    width = heads.width
+    in_group = heads.queries // heads.groups
+    scale = np.float32(1.0 / math.sqrt(width))
+    scores = np.empty(keys.shape[2], np.float32)
+    for position in range(projected.shape[0]):
+        row, visible = places.rows[position], places.visible[position]
+        for head in range(heads.queries):
+            start, stop = head * width, (head + 1) * width
+            score(projected[position, start:stop], keys[row, head // in_group], visible, scores)
+            total = soften(scores[:visible], scale)
+            result = out[position, start:stop]
+            blend(scores[:visible], values[row, head // in_group], result)
+            for column in range(width):
+                result[column] /= total
+
+
+@compiled
+def gate(gate_up: Floats, inner: int, out: Floats) -> None:
+    """SwiGLU: silu(gate) * up of [M, gate and up]; `out` is [M, inner] or wider."""
+    for position in range(gate_up.shape[0]):
+        for column in range(inner):
+            x = gate_up[position, column]
+            small = exponential(-abs(x))
+            sigmoid = (np.float32(1.0) if x >= 0 else small) / (np.float32(1.0) + small)
+            out[position, column] = x * sigmoid * gate_up[position, inner + column]
+
+
+@compiled
+def add(x: Floats, y: Floats) -> None:
+    """Add y to x [M, D] in place; y may be wider."""
+    for position in range(x.shape[0]):
+        for column in range(x.shape[1]):
+            x[position, column] += y[position, column]
+
+
+@compiled
+def padded(positions: int, width: int) -> Floats:
+    """Inputs of a packed matrix; the padding is zero and stays so."""
+    return np.zeros((positions, -(-width // COLUMN_MULTIPLE) * COLUMN_MULTIPLE), np.float32)
+
+
+@compiled
+def run_layers(
+    layers: Layers,
+    heads: Heads,
+    inner: int,
+    epsilon: float,
+    hidden: Floats,
+    places: Places,
+    cosines: Floats,
+    sines: Floats,
+    keys: Floats,
+    values: Floats,
+) -> None:
+    """Run all layers over embedded positions, in place.
+
+    Args:
+        layers: Packed weights.
+        heads: The shape of attention.
+        inner: Inner width of SwiGLU.
+        epsilon: Of RMSNorm.
+        hidden: Residual stream of the new positions [M, D].
+        places: Where they stand.
+        cosines: Of the rotary angles by position, [at least T, C / 2].
+        sines: The same.
+        keys: Of all layers [L, B, G, T, C]; the positions' own are written.
+        values: The same.
+    """
+    positions, width = hidden.shape
+    normalized, attended = padded(positions, width), padded(positions, heads.queries * heads.width)
+    gated = padded(positions, inner)
+    projected = np.empty((positions, layers.query_key_value.weights.shape[1] * GROUP), np.float32)
+    gate_up = np.empty((positions, layers.gate_up.weights.shape[1] * GROUP), np.float32)
+    update = np.empty((positions, layers.output.weights.shape[1] * GROUP), np.float32)
+    for layer in range(keys.shape[0]):
+        normalize(hidden, layers.attention_norm[layer], epsilon, normalized)
+        multiply(layers.query_key_value, layer, 0, normalized, projected)
+        turn_and_store(projected, heads, places, cosines, sines, keys[layer], values[layer])
+        attend(projected, heads, places, keys[layer], values[layer], attended)
+        multiply(layers.output, layer, 0, attended, update)
+        add(hidden, update)
+        normalize(hidden, layers.feed_forward_norm[layer], epsilon, normalized)
+        multiply(layers.gate_up, layer, 0, normalized, gate_up)
+        gate(gate_up, inner, gated)
+        multiply(layers.down, layer, 0, gated, update)
+        add(hidden, update)
+
+
+@compiled
+def score_ids(head: Matrix, hidden: Floats, start: int, stop: int, end: int) -> Floats:
+    """Logits [M, stop - start, and one more if end >= 0] for hidden states [M, D] behind the last norm."""
+    count = stop - start + (1 if end >= 0 else 0)
+    positions = hidden.shape[0]
+    scores = np.empty((positions, count), np.float32)
+    inputs = padded(positions, hidden.shape[1])
+    inputs[:, : hidden.shape[1]] = hidden
+    first = start // GROUP
+    wide = np.empty((positions, (-(-stop // GROUP) - first) * GROUP), np.float32)
+    multiply(head, 0, first, inputs, wide)
+    for position in range(positions):
+        for column in range(stop - start):
+            scores[position, column] = wide[position, start - first * GROUP + column]
+    if end >= 0:
+        group = end // GROUP
+        if first <= group < -(-stop // GROUP):  # among the groups that were multiplied anyway
+            for position in range(positions):
+                scores[position, count - 1] = wide[position, end - first * GROUP]
+        else:
+            narrow = np.empty((positions, GROUP), np.float32)
+            multiply(head, 0, group, inputs, narrow)
+            for position in range(positions):
+                scores[position, count - 1] = narrow[position, end - group * GROUP]
+    return scores

@@ -1,0 +1,326 @@
+"""Packed decoders: the same numbers and choices as the decoder they were made from, in all shapes and precisions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numba
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from unitlm import language_model
+from unitlm.adapt import LoraConfig, PromptConfig, add_lora, add_prompt, prompt_ids
+from unitlm.aligned import AlignedLine, generate_aligned
+from unitlm.beam import beam_search
+from unitlm.cache import KeyValueCache
+from unitlm.drafts import generate_with_drafts
+from unitlm.engine import tiles
+from unitlm.engine.choosing import choose_columns
+from unitlm.engine.decoder import PackedDecoder
+from unitlm.engine.packing import Precision, pack
+from unitlm.errors import InputError
+from unitlm.generate import Continuation, generate, prefill
+from unitlm.language_model import LanguageModel, pack_decoder
+from unitlm.model import ABSENT, Decoder
+from unitlm.sampling import Choices, Sampling, choose
+from unitlm.scoring import score_continuations
+
+CHOICES = Choices(start=5, stop=40, end=1)
+PROMPTS = [[7, 3, 20, 9], [12], [30, 31, 32, 33, 34, 35, 36], [4, 4]]
+PRECISIONS: list[Precision] = ["fp32", "bf16", "int8"]
+PROJECTIONS = ("query_key_value", "output", "gate_up", "down", "head")
+
+
+def same(ours: Sequence[Continuation], theirs: Sequence[Continuation]) -> bool:
+    return [(row.ids, row.ended) for row in ours] == [(row.ids, row.ended) for row in theirs] and np.allclose(
+        [row.log_probability for row in ours], [row.log_probability for row in theirs], atol=1e-3
+    )
+
+
+def read(model: LanguageModel, ids: torch.Tensor, chunks: Sequence[int], choices: Choices) -> torch.Tensor:
+    """Logits [B, S, N] of ids [B, S] that are read in chunks."""
+    cache = KeyValueCache(model.config, len(ids), ids.shape[1])
+    scores, start = [], 0
+    with torch.inference_mode():
+        for steps in chunks:
+            hidden = model.transform(model.embed(ids[:, start : start + steps]), cache=cache)
+            cache.advance(steps)
+            scores.append(choices.scorer(model)(hidden))
+            start += steps
+    return torch.cat(scores, dim=1)
+
+
+@given(
+    head_width=st.sampled_from([2, 8, 16, 24, 64, 80]),
+    groups=st.integers(1, 2),
+    in_group=st.integers(1, 3),
+    inner=st.integers(1, 130),
+    layers=st.integers(1, 3),
+    vocabulary=st.integers(45, 140),
+    tied=st.booleans(),
+    steps=st.integers(1, 40),
+    seed=st.integers(0, 1000),
+)
+@settings(max_examples=30, deadline=None)
+def test_logits_are_those_of_the_decoder_whatever_the_shape(
+    make_decoder: Callable[..., Decoder],
+    head_width: int,
+    groups: int,
+    in_group: int,
+    inner: int,
+    layers: int,
+    vocabulary: int,
+    tied: bool,
+    steps: int,
+    seed: int,
+) -> None:
+    heads = groups * in_group
+    model = make_decoder(
+        seed,
+        vocabulary_size=vocabulary,
+        width=heads * head_width,
+        layers=layers,
+        heads=heads,
+        key_value_heads=groups,
+        feed_forward_width=inner,
+        tied=tied,
+    )
+    with torch.no_grad():  # so that wide and narrow models have logits of a like size
+        for parameter in model.parameters():
+            parameter *= 1.0 if parameter.dim() == 1 else min(1.0, 3.0 / parameter.shape[1] ** 0.5)
+    generator = torch.Generator().manual_seed(seed)
+    ids = torch.randint(vocabulary, (2, steps), generator=generator)
+    start, stop = sorted(torch.randperm(vocabulary + 1, generator=generator)[:2].tolist())
+    choices = Choices(start, stop, end=None if seed % 2 else seed % vocabulary)
+    one_pass = read(model, ids, [steps], choices)
+    packed = PackedDecoder(model, "fp32")
+    first = seed % steps
+    chunks = [first, steps - first] if first else [steps]
+    torch.testing.assert_close(read(packed, ids, chunks, choices), one_pass, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_what_a_position_computes_does_not_depend_on_its_company(
+    make_decoder: Callable[..., Decoder], precision: Precision
+) -> None:
+    packed = PackedDecoder(make_decoder(), precision)
+    ids = torch.randint(40, (3, 23), generator=torch.Generator().manual_seed(1))
+    one_pass = read(packed, ids, [23], CHOICES)
+    assert torch.equal(read(packed, ids, [1] * 23, CHOICES), one_pass)
+    assert torch.equal(read(packed, ids, [7, 2, 4, 10], CHOICES), one_pass)
+    assert torch.equal(read(packed, ids[1:2], [23], CHOICES), one_pass[1:2])
+
+
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
+def test_the_only_loss_is_that_of_rounding_the_weights(
+    make_decoder: Callable[..., Decoder], precision: Precision
+) -> None:
+    model = make_decoder(3, width=48, heads=3, key_value_heads=1, feed_forward_width=50, vocabulary_size=70)
+    packed = PackedDecoder(model, precision)
+    exact = read(model, torch.tensor([PROMPTS[2]]), [7], CHOICES)
+    with torch.no_grad():  # the same rounding, by other means
+        for name, parameter in model.named_parameters():
+            if not any(f"{part}.weight" in name for part in PROJECTIONS):
+                continue
+            if precision == "bf16":
+                parameter.copy_(parameter.bfloat16().float())
+            else:
+                scale = parameter.abs().amax(dim=1, keepdim=True) / 127
+                parameter.copy_(
+                    torch.fake_quantize_per_channel_affine(
+                        parameter, scale.squeeze(1), torch.zeros(len(parameter), dtype=torch.int32), 0, -127, 127
+                    )
+                )
+    rounded = read(model, torch.tensor([PROMPTS[2]]), [7], CHOICES)
+    got = read(packed, torch.tensor([PROMPTS[2]]), [7], CHOICES)
+    # 16-bit inputs are a 256th as coarse as 8-bit weights.
+    torch.testing.assert_close(got, rounded, atol=1e-4 if precision == "bf16" else 5e-3, rtol=0)
+    assert (got - rounded).abs().max() < 0.2 * (exact - rounded).abs().max()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_greedy_choices_and_known_lengths(make_decoder: Callable[..., Decoder], seed: int) -> None:
+    model = make_decoder(seed)
+    packed = PackedDecoder(model, "fp32")
+    assert same(generate(packed, PROMPTS, CHOICES, limit=20), generate(model, PROMPTS, CHOICES, limit=20))
+    known = Choices(5, 40, end=None)
+    lengths = [4, 0, 9, 1]
+    ours = generate(packed, PROMPTS, known, lengths=lengths)
+    assert same(ours, generate(model, PROMPTS, known, lengths=lengths))
+    assert [len(row.ids) for row in ours] == lengths
+
+
+@pytest.mark.parametrize("limit", [0, 1])
+def test_the_shortest_limits(make_decoder: Callable[..., Decoder], limit: int) -> None:
+    model = make_decoder()
+    ours = generate(PackedDecoder(model, "fp32"), PROMPTS, CHOICES, limit=limit)
+    assert same(ours, generate(model, PROMPTS, CHOICES, limit=limit))
+
+
+def test_a_trained_model_writes_what_it_learned(make_decoder: Callable[..., Decoder]) -> None:
+    model = make_decoder(width=64)
+    line = torch.randint(5, 40, (1, 60), generator=torch.Generator().manual_seed(5))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    for _ in range(60):
+        loss = F.cross_entropy(model(line[:, :-1]).flatten(0, 1), line[0, 1:])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    for precision in PRECISIONS:
+        written = generate(PackedDecoder(model, precision), [line[0, :8].tolist()], CHOICES, limit=52)[0]
+        assert list(written.ids) == line[0, 8:].tolist()
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        Sampling(temperature=1.0),
+        Sampling(temperature=0.7, top_p=0.8),
+        Sampling(temperature=1.3, top_k=5),
+        Sampling(temperature=1.0, top_k=9, top_p=0.6, repetition_window=4),
+    ],
+)
+def test_one_seed_gives_one_sample(make_decoder: Callable[..., Decoder], sampling: Sampling) -> None:
+    model, known = make_decoder(1), Choices(5, 40, end=None)
+    packed = PackedDecoder(model, "fp32")
+
+    def draw(model: LanguageModel, seed: int) -> list[Continuation]:
+        generator = torch.Generator().manual_seed(seed)
+        return generate(model, PROMPTS, known, lengths=[12] * 4, samples=3, sampling=sampling, generator=generator)
+
+    assert same(draw(packed, 7), draw(model, 7))
+    assert draw(packed, 7) == draw(packed, 7)
+    assert draw(packed, 7) != draw(packed, 8)
+
+
+@given(
+    seed=st.integers(0, 10_000),
+    candidates=st.integers(1, 70),
+    temperature=st.floats(0.2, 2.0),
+    top_k=st.integers(0, 80),
+    top_p=st.floats(0.05, 1.0),
+    window=st.integers(0, 5),
+    spread=st.floats(0.5, 12.0),
+)
+@settings(max_examples=60, deadline=None)
+def test_compiled_choices_are_those_of_the_tensor_code(
+    seed: int, candidates: int, temperature: float, top_k: int, top_p: float, window: int, spread: float
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(5, candidates, generator=generator) * spread
+    recent = torch.randint(-1, candidates, (5, 6), generator=generator)[:, 6 - window :]
+    sampling = Sampling(temperature, top_k, top_p, window, repetition_threshold=0.3)
+    state = generator.get_state()
+    expected = choose(logits, sampling, generator, recent)
+    left = generator.get_state()
+    generator.set_state(state)
+    columns, gains = choose_columns(logits.numpy(), sampling, generator, recent.numpy())
+    assert columns.tolist() == expected.tolist()
+    assert torch.equal(generator.get_state(), left)
+    expected_gains = F.log_softmax(logits, dim=-1).gather(1, expected.unsqueeze(1)).squeeze(1)
+    torch.testing.assert_close(torch.from_numpy(gains), expected_gains, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_drafts_do_not_change_what_is_written(make_decoder: Callable[..., Decoder], precision: Precision) -> None:
+    packed = PackedDecoder(make_decoder(1), precision)
+    plain = generate(packed, PROMPTS[:1], CHOICES, limit=30)[0]
+    half_right = [*plain.ids[:9], 6, 6, *plain.ids[12:]]
+    drafted = generate_with_drafts(packed, PROMPTS[0], CHOICES, [half_right], limit=30)
+    assert drafted.continuation.ids == plain.ids
+    assert drafted.calls < len(plain.ids)
+
+
+def test_beams_and_scores_of_given_answers(make_decoder: Callable[..., Decoder]) -> None:
+    model = make_decoder(2)
+    packed = PackedDecoder(model, "fp32")
+    beams = [beam_search(one, PROMPTS[0], CHOICES, beams=4, limit=6) for one in (packed, model)]
+    assert same(*beams)
+    answers = [[5, 6, 7], [], [30, 8]]
+    scored = [score_continuations(one, *prefill(one, PROMPTS[:1], 10), CHOICES, answers) for one in (packed, model)]
+    assert same(*scored)
+
+
+def test_lines_of_aligned_steps_with_conditions(make_decoder: Callable[..., Decoder]) -> None:
+    model = make_decoder(4, conditions=3)
+    with torch.no_grad():
+        assert model.condition is not None
+        model.condition.weight.normal_(generator=torch.Generator().manual_seed(1))
+    random = np.random.default_rng(2)
+    lines = []
+    for steps, length in ((9, 5), (4, 4), (12, 1)):
+        ids = random.integers(0, 40, (steps, 3))
+        ids[steps - length + 1 :, -1] = ABSENT
+        lines.append(AlignedLine(ids, length, random.integers(-1, 3, steps)))
+    known = Choices(10, 30, end=None)
+    packed = PackedDecoder(model, "fp32")
+    assert same(generate_aligned(packed, lines, known), generate_aligned(model, lines, known))
+
+
+def test_prefix_lm(make_decoder: Callable[..., Decoder]) -> None:
+    model = make_decoder(5, prefix_lm=True)
+    packed = PackedDecoder(model, "fp32")
+    prefixes = [2, 1, 7, 1]
+    ours = generate(packed, PROMPTS, CHOICES, limit=12, prefixes=prefixes)
+    assert same(ours, generate(model, PROMPTS, CHOICES, limit=12, prefixes=prefixes))
+    assert not same(ours, generate(packed, PROMPTS, CHOICES, limit=12, prefixes=[1] * 4))
+    with pytest.raises(InputError, match="which positions are prompt"):
+        packed.transform(torch.zeros(1, 2, 32), cache=KeyValueCache(model.config, 1, 4))
+
+
+def test_adapters_are_packed_with_the_decoder(make_decoder: Callable[..., Decoder]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    lora, prompted = make_decoder(6), make_decoder(6)
+    add_lora(lora, LoraConfig(), generator)
+    with torch.no_grad():
+        for name, parameter in lora.named_parameters():
+            if name.endswith("lora_up"):
+                parameter.normal_(generator=generator)
+    plain = generate(make_decoder(6), PROMPTS, CHOICES, limit=9)
+    adapted = generate(lora, PROMPTS, CHOICES, limit=9)
+    assert not same(adapted, plain)
+    assert same(generate(PackedDecoder(lora, "fp32"), PROMPTS, CHOICES, limit=9), adapted)
+    add_prompt(prompted, PromptConfig(length=3), generator)
+    prompts = [[*prompt_ids(prompted), *prompt] for prompt in PROMPTS]
+    ours = generate(PackedDecoder(prompted, "fp32"), prompts, CHOICES, limit=9)
+    assert same(ours, generate(prompted, prompts, CHOICES, limit=9))
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_tiles_need_no_special_instruction(precision: Precision, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiles, "has_vnni", lambda: False)
+    weight = torch.randn(64, 20, generator=torch.Generator().manual_seed(0))
+    matrix, tile = pack([weight], precision), tiles.make_tile(3)
+    x, y = np.random.default_rng(0).standard_normal((3, 20)).astype(np.float32), np.zeros((3, 64), np.float32)
+
+    @numba.njit
+    def run(weights, scales, x, y):  # type: ignore[no-untyped-def]
+        at = weights.ctypes.data, weights.shape[2], scales.ctypes.data, 0
+        tile(weights, (at[0], at[1], at[2], 0, x.ctypes.data, x.strides[0], 0, y.ctypes.data, y.strides[0]))
+
+    run(matrix.weights, matrix.scales, x, y)
+    tolerance = {"fp32": 1e-5, "bf16": 0.03, "int8": 0.1}[precision]
+    np.testing.assert_allclose(y, x @ weight.numpy().T, atol=tolerance)
+
+
+def test_what_cannot_be_packed_stays_as_it_is(
+    make_decoder: Callable[..., Decoder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    staged, both_sides, plain = make_decoder(stages=2), make_decoder(causal=False), make_decoder()
+    assert pack_decoder(staged, "fp32") is staged
+    assert pack_decoder(both_sides, "fp32") is both_sides
+    assert isinstance(pack_decoder(plain, "fp32"), PackedDecoder)
+    with pytest.raises(InputError, match="only a causal decoder"):
+        PackedDecoder(staged, "fp32")
+    monkeypatch.setattr(language_model, "find_spec", lambda name: None)
+    assert pack_decoder(plain, "fp32") is plain
+
+
+def test_a_full_cache_is_an_error(make_decoder: Callable[..., Decoder]) -> None:
+    packed = PackedDecoder(make_decoder(), "fp32")
+    with pytest.raises(InputError, match="do not fit into 4 slots"):
+        packed.transform(torch.zeros(1, 5, 32), cache=KeyValueCache(packed.config, 1, 4))
