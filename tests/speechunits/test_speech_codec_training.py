@@ -217,6 +217,9 @@ def test_the_command_trains_and_continues(
     folder = capsys.readouterr().out.strip()
     assert folder == str(tmp_path / "codec")
     assert load_codec(folder).encode(make_waveform(0.2)).shape == (8, 10)
+    finished = (tmp_path / "metrics.jsonl").read_text()
+    assert run(["train-codec", str(clips), "--out", str(tmp_path), "--held-out-clips", "1", *options]) == 0
+    assert (tmp_path / "metrics.jsonl").read_text() == finished
     options[1] = "6"
     assert run(["train-codec", str(clips), "--out", str(tmp_path), "--held-out-clips", "1", *options]) == 2
     assert "begun with reconstruction_steps = 5, not 6" in capsys.readouterr().err
@@ -349,6 +352,7 @@ def test_batches_come_in_order_whatever_the_first(clips: Path) -> None:
     assert [batch.shape[1] for _, _, batch in batches][:3] == [4800, 4800, 3200]
     for step, stage, batch in batches[:4]:
         assert torch.equal(batch, crops.batch(step, stage.crop_s))
+    assert list(crops.batches(stages, 29)) == []  # a finished run is told to go on
 
 
 def test_dev_rows_are_held_out_and_test_rows_left_alone(clips: Path) -> None:

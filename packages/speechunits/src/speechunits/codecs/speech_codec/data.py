@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -137,7 +138,7 @@ class Crops:
         wanted = [step for step in steps if step >= first_step]
         with ThreadPoolExecutor(1) as reader:
             coming = [reader.submit(self.batch, step, steps[step].crop_s) for step in wanted[:1]]
-            for step, following in zip(wanted, [*wanted[1:], None], strict=True):
+            for step, following in zip_longest(wanted, wanted[1:]):
                 batch = coming.pop().result()
                 if following is not None:
                     coming.append(reader.submit(self.batch, following, steps[following].crop_s))
