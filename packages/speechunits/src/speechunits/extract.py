@@ -1,18 +1,20 @@
 """From a list of recordings to shards of units and codes: restartable, ordered, and not stopped by bad files.
 
 A shard is made from a fixed range of the list and written in one step, so a run that is killed loses the shard at work
-and nothing else: the same command goes on with the first shard that is missing. Several processes or machines may share
-the work, each making every n-th shard.
+and nothing else: the same command goes on with the first shard that is missing. Several machines may share the work:
+those of a Ray cluster (`engine`), or any others by each making every n-th shard.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from speechunits.audio import Waveform, read_audio
 from speechunits.clustering import require_same_encoder
 from speechunits.codecs.protocol import Codec
 from speechunits.encoders.protocol import SpeechEncoder
+from speechunits.engine import Engine, LocalEngine, Recipe
 from speechunits.errors import InputError
 from speechunits.extracted import (
     ROWS_A_SHARD,
@@ -57,6 +59,68 @@ class UnitExtractor:
 
 
 @dataclass(frozen=True)
+class ShardContent:
+    """What the rows of one shard give.
+
+    Attributes:
+        found: in their order, without those that failed.
+        failures: those that gave nothing.
+    """
+
+    found: tuple[Extracted, ...]
+    failures: tuple[Failure, ...]
+
+
+@dataclass(frozen=True)
+class ModelNames:
+    """What to extract with, by name: a recipe for machines that load the models themselves.
+
+    Attributes:
+        encoder: as `load_encoder` takes it; None extracts no units.
+        layer: the encoder's.
+        kmeans: file of the centroids.
+        codec: as `load_codec` takes it; None extracts no codes.
+        device: torch device.
+
+    Raises:
+        InputError: there is nothing to extract, or something lacks for units.
+    """
+
+    encoder: str | None = None
+    layer: int | None = None
+    kmeans: Path | None = None
+    codec: str | None = None
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        if (self.encoder, self.layer, self.kmeans).count(None) not in (0, 3):
+            raise InputError("units need --encoder, --layer and --kmeans together")
+        if self.encoder is None and self.codec is None:
+            raise InputError("give --encoder, --layer and --kmeans for units, --codec for codes, or all of them")
+
+    def load(self) -> tuple[UnitExtractor | None, Codec | None]:
+        """Load the models.
+
+        Raises:
+            InputError: a name is wrong, or the models do not belong together.
+        """
+        from speechunits.clustering import load_centroids
+        from speechunits.codecs.load import load_codec
+        from speechunits.encoders.load import load_encoder
+
+        units = None
+        if self.encoder is not None and self.layer is not None and self.kmeans is not None:
+            kmeans = load_centroids(self.kmeans)
+            units = UnitExtractor(load_encoder(self.encoder, self.layer, self.device), kmeans)
+        return units, None if self.codec is None else load_codec(self.codec, self.device)
+
+    def prepare(self) -> Callable[[Sequence[Listed]], ShardContent]:
+        """See `speechunits.engine.Recipe`."""
+        units, codec = self.load()
+        return partial(extract_shard, units=units, codec=codec)
+
+
+@dataclass(frozen=True)
 class Extraction:
     """What a folder holds after a run.
 
@@ -82,6 +146,8 @@ def extract(
     rows_a_shard: int = ROWS_A_SHARD,
     worker: int = 0,
     workers: int = 1,
+    engine: Engine | None = None,
+    recipe: Recipe[Sequence[Listed], ShardContent] | None = None,
 ) -> Extraction:
     """Extract units, codes or both from a list of recordings; shards that are there are left alone.
 
@@ -96,6 +162,8 @@ def extract(
         rows_a_shard: recordings in a shard.
         worker: number of this process among `workers`, from 0.
         workers: how many processes share the work.
+        engine: computes the shards, which are written here; this process by default.
+        recipe: makes `units` and `codec` on the engine's machines, such as `ModelNames`; by default they are copied.
 
     Raises:
         InputError: the list is empty, nothing is to be extracted, a number is out of range, or the folder was begun
@@ -105,6 +173,7 @@ def extract(
         raise InputError("there are no recordings to extract anything from")
     if rows_a_shard < 1 or not 0 <= worker < workers:
         raise InputError(f"worker {worker} of {workers} with {rows_a_shard} recordings a shard is impossible")
+    engine = engine or LocalEngine()
     info = describe(units, codec)
     starts = range(0, len(rows), rows_a_shard)
     names = [[row.audio for row in rows[start : start + rows_a_shard]] for start in starts]
@@ -116,25 +185,62 @@ def extract(
     todo = [shard for shard in range(worker, len(starts), workers) if shard not in done]
     mine = sum(len(names[shard]) for shard in range(worker, len(starts), workers))
     with show_progress("extracting", mine, mine - sum(len(names[shard]) for shard in todo)) as count:
-        for shard in todo:
+        # In this process the bar moves with every recording, elsewhere with every shard.
+        here = isinstance(engine, LocalEngine)
+        loaded = _Loaded(units, codec, count if here else None)
+        work = loaded if here or recipe is None else recipe
+        shards = (rows[shard * rows_a_shard : (shard + 1) * rows_a_shard] for shard in todo)
+        for place, content in engine.map(work, shards):
+            shard = todo[place]
+            if not here:
+                count(len(names[shard]))
             _remove_halves(folder, shard_path(folder, shard).name)
-            found: list[Extracted] = []
-            failures: list[Failure] = []
-            start = shard * rows_a_shard
-            for result in _extract_rows(rows[start : start + rows_a_shard], units, codec):
-                if isinstance(result, Failure):
-                    failures.append(result)
-                else:
-                    found.append(result)
-                count(1)
-            done[shard] = replace(empty[shard], failures=tuple(failures))
-            write_shard(folder, done[shard], found)
+            done[shard] = replace(empty[shard], failures=content.failures)
+            write_shard(folder, done[shard], content.found)
             _write_failures(folder, [done[shard] for shard in sorted(done)])
     # From the shards once more: other workers have made some, or a run was killed right behind its last one.
     headers = _read_beginning(folder, empty)
     lost = _write_failures(folder, headers)
     listed = sum(len(names[header.shard]) for header in headers)
     return Extraction(listed - len(lost), lost, len(headers), len(starts) - len(headers))
+
+
+def extract_shard(
+    rows: Sequence[Listed],
+    units: UnitExtractor | None,
+    codec: Codec | None,
+    count: Callable[[int], None] | None = None,
+) -> ShardContent:
+    """Extract the rows of one shard; the result depends on nothing but the arguments.
+
+    Args:
+        rows: its recordings.
+        units: None extracts no units.
+        codec: None extracts no codes.
+        count: told of each row that is done.
+    """
+    found: list[Extracted] = []
+    failures: list[Failure] = []
+    for result in _extract_rows(rows, units, codec):
+        if isinstance(result, Failure):
+            failures.append(result)
+        else:
+            found.append(result)
+        if count is not None:
+            count(1)
+    return ShardContent(tuple(found), tuple(failures))
+
+
+@dataclass(frozen=True, eq=False)
+class _Loaded:
+    """The recipe of models that are loaded already."""
+
+    units: UnitExtractor | None
+    codec: Codec | None
+    count: Callable[[int], None] | None
+
+    def prepare(self) -> Callable[[Sequence[Listed]], ShardContent]:
+        return partial(extract_shard, units=self.units, codec=self.codec, count=self.count)
 
 
 def describe(units: UnitExtractor | None, codec: Codec | None) -> ExtractedInfo:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from speechunits.errors import InputError
+from speechunits.engine import EngineOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,7 @@ class Extract:
         worker: Number of this process, from 0, among those that share the list.
         workers: How many processes share the list.
         json: Print one JSON object.
+        engine: Where it is computed; machines of a cluster see the same files under the same paths.
     """
 
     table: Annotated[Positional[Path], arg(metavar="LIST.tsv")]
@@ -46,31 +47,31 @@ class Extract:
     worker: int = 0
     workers: int = 1
     json: bool = False
+    engine: Annotated[EngineOptions, arg(name="")] = field(default_factory=EngineOptions)
 
     def run(self) -> None:
         """Extract, and say what there is."""
         from speechunits.listing import read_list
 
-        if (self.encoder, self.layer, self.kmeans).count(None) not in (0, 3):
-            raise InputError("units need --encoder, --layer and --kmeans together")
-        if self.encoder is None and self.codec is None:
-            raise InputError("give --encoder, --layer and --kmeans for units, --codec for codes, or all of them")
         rows = read_list(self.table)
 
-        # Only now, for these imports take seconds.
-        from speechunits.clustering import load_centroids
-        from speechunits.codecs.load import load_codec
-        from speechunits.encoders.load import load_encoder
-        from speechunits.extract import UnitExtractor, extract
+        # Only now, for this import takes seconds.
+        from speechunits.extract import ModelNames, extract
 
-        units = None
-        if self.encoder is not None and self.layer is not None and self.kmeans is not None:
-            kmeans = load_centroids(self.kmeans)
-            units = UnitExtractor(load_encoder(self.encoder, self.layer, self.device), kmeans)
-        codec = None if self.codec is None else load_codec(self.codec, self.device)
-        done = extract(
-            rows, self.out, units=units, codec=codec, rows_a_shard=self.rows, worker=self.worker, workers=self.workers
-        )
+        names = ModelNames(self.encoder, self.layer, self.kmeans, self.codec, self.device)
+        units, codec = names.load()
+        with self.engine.open() as engine:
+            done = extract(
+                rows,
+                self.out,
+                units=units,
+                codec=codec,
+                rows_a_shard=self.rows,
+                worker=self.worker,
+                workers=self.workers,
+                engine=engine,
+                recipe=names,
+            )
         failed = len(done.failures)
         if self.json:
             counts = {"utterances": done.utterances, "failed": failed, "shards": done.shards, "missing": done.missing}
