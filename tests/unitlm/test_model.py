@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-import torch.nn.functional as F
 
 from unitlm.cache import KeyValueCache
 from unitlm.errors import InputError
-from unitlm.model import ABSENT, Decoder, ModelConfig, attend_within, build_mask
+from unitlm.model import ABSENT, Decoder, Dropout, ModelConfig, build_mask
 
 SHAPE = {"vocabulary_size": 40, "width": 32, "layers": 2, "heads": 4, "feed_forward_width": 48}
 TOLERANCE = 2e-5  # fp32 sums in another order
@@ -128,26 +127,6 @@ def test_packed_documents_do_not_see_each_other(causal: bool) -> None:
         torch.testing.assert_close(packed[:, start:stop], model(ids[:, start:stop]), atol=TOLERANCE, rtol=0)
 
 
-@pytest.mark.parametrize("causal", [True, False])
-@pytest.mark.parametrize("groups", [1, 4])
-def test_attention_by_document_is_attention_under_a_mask(causal: bool, groups: int) -> None:
-    generator = torch.Generator().manual_seed(0)
-    segments = torch.tensor([[0, 0, 0, 1, 1, ABSENT], [0, 1, 1, 1, 1, 1]])
-    shapes = [(2, heads, 6, 8) for heads in (4, groups, groups)]
-    parts = [torch.randn(shape, generator=generator, requires_grad=True) for shape in shapes]
-    mask = build_mask(causal, segments)
-    assert mask.lengths == (3, 2, 1, 1, 5)
-    allowed = (segments.unsqueeze(2) == segments.unsqueeze(1)).unsqueeze(1)
-    if causal:
-        allowed = allowed.tril()
-    expected = F.scaled_dot_product_attention(*parts, attn_mask=allowed, enable_gqa=True)
-    weights = torch.randn(expected.shape, generator=generator)
-    wanted = torch.autograd.grad((expected * weights).sum(), parts)
-    found = attend_within(mask.lengths, *parts, is_causal=causal)
-    torch.testing.assert_close(found, expected, atol=TOLERANCE, rtol=0)
-    torch.testing.assert_close(torch.autograd.grad((found * weights).sum(), parts), wanted, atol=1e-5, rtol=0)
-
-
 def test_a_document_in_two_pieces_sees_both() -> None:
     mask = build_mask(causal=False, segments=torch.tensor([[0, 1, 1, 0]]))
     assert mask.lengths is None
@@ -184,6 +163,26 @@ def test_conditions_and_stages_change_only_what_they_name() -> None:
     assert not torch.allclose(model(ids, stage=stage, conditions=conditions)[0], changed[0])
     with pytest.raises(InputError, match="3 stages"):
         model(ids)
+
+
+def test_dropout_keeps_the_mean_and_follows_the_generator() -> None:
+    dropout, x = Dropout(0.1), torch.ones(64, 64, 3, requires_grad=True)
+
+    def drop(seed: int) -> torch.Tensor:
+        torch.manual_seed(seed)
+        return dropout(x, dropout.draw(x))
+
+    dropped = drop(0)
+    assert dropped.unique().tolist() == pytest.approx([0.0, 1.0 / 0.9], rel=1e-4)
+    for part in dropped.flatten().split(3072):
+        assert (part == 0).float().mean() == pytest.approx(0.1, abs=0.025)  # more than four standard errors
+    for place in dropped.view(-1, 4).unbind(dim=1):
+        assert (place == 0).float().mean() == pytest.approx(0.1, abs=0.025)
+    assert torch.equal(torch.autograd.grad(dropped.sum(), x)[0], dropped)  # what was dropped learns nothing
+    assert torch.equal(drop(0), dropped)
+    assert not torch.equal(drop(1), dropped)
+    dropout.eval()
+    assert torch.equal(drop(0), x)
 
 
 @pytest.mark.parametrize(

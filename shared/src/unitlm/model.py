@@ -12,7 +12,6 @@ G key/value head, C width of one head.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from unitlm.document_attention import attend_within, document_lengths
 from unitlm.errors import InputError
 
 if TYPE_CHECKING:
@@ -127,31 +127,25 @@ class Attention(nn.Module):
         self.query_key_value = nn.Linear(config.width, (self.heads + 2 * self.groups) * self.head_width, bias=False)
         self.output = nn.Linear(config.width, config.width, bias=False)
 
-    def forward(
-        self, x: Tensor, rotation: tuple[Tensor, Tensor], mask: Mask, cache: KeyValueCache | None, layer: int
-    ) -> Tensor:
-        """Attend over `x` [B, S, D] and over what `cache` holds of this `layer`."""
-        batch, steps, width = x.shape
-        heads = self.query_key_value(x).view(batch, steps, -1, self.head_width).transpose(1, 2)  # [B, H + 2G, S, C]
+    def project(self, x: Tensor, rotation: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Query [B, H, S, C], key and value [B, G, S, C] of `x` [B, S, D], the first two rotated."""
+        heads = self.query_key_value(x).unflatten(-1, (-1, self.head_width)).transpose(1, 2)  # [B, H + 2G, S, C]
         rotated = rotate(heads[:, : self.heads + self.groups], rotation)
-        query, key = rotated[:, : self.heads], rotated[:, self.heads :]
-        value = heads[:, self.heads + self.groups :]
-        if cache is not None:
-            key, value = cache.write(layer, key, value)
+        return rotated[:, : self.heads], rotated[:, self.heads :], heads[:, self.heads + self.groups :]
+
+    def collect(self, query: Tensor, key: Tensor, value: Tensor, mask: Mask) -> Tensor:
+        """What queries [B, H, S, C] find in values [B, G, T, C] by their keys: [B, H, S, C]."""
         if mask.lengths is not None:
-            attended = attend_within(mask.lengths, query, key, value, is_causal=mask.is_causal)
-        else:
-            # A one-row batch of queries against shared heads would be expanded in memory by enable_gqa on some back
-            # ends; it is still the one call that every back end has a fast path for.
-            attended = F.scaled_dot_product_attention(
-                query,
-                key,
-                value,
-                attn_mask=mask.allowed,
-                is_causal=mask.is_causal,
-                enable_gqa=self.groups != self.heads,
-            )
-        return self.output(attended.transpose(1, 2).reshape(batch, steps, width))  # type: ignore[no-any-return]
+            return attend_within(mask.lengths, query, key, value, is_causal=mask.is_causal)
+        # A one-row batch of queries against shared heads would be expanded in memory by enable_gqa on some back
+        # ends; it is still the one call that every back end has a fast path for.
+        return F.scaled_dot_product_attention(
+            query, key, value, attn_mask=mask.allowed, is_causal=mask.is_causal, enable_gqa=self.groups != self.heads
+        )
+
+    def combine(self, attended: Tensor) -> Tensor:
+        """Map what all heads found [B, H, S, C] to [B, S, D]."""
+        return self.output(attended.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
 
 class FeedForward(nn.Module):
@@ -168,6 +162,28 @@ class FeedForward(nn.Module):
         return self.down(F.silu(gate) * up)  # type: ignore[no-any-return]
 
 
+class Dropout(nn.Module):
+    """Dropout that draws 16 bits an element, four elements at once; torch's own on a CPU draws a double for each."""
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        self.dropped = min(round(probability * 2**16), 2**16 - 1)  # of 2^16 values that a noise can have
+        self.probability = self.dropped / 2**16
+
+    def draw(self, x: Tensor) -> Tensor | None:
+        """Noise for a tensor like `x` [..., D], int16, from torch's generator; None where nothing needs it."""
+        if not (self.training and self.dropped and x.device.type == "cpu"):
+            return None
+        words = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)  # all 64 bits
+        return words.view(torch.int16)[: x.numel()].view(x.shape)
+
+    def forward(self, x: Tensor, noise: Tensor | None) -> Tensor:
+        """Set elements of `x` to zero and scale the others up; by `noise` of its shape, where there is one."""
+        if noise is None:
+            return F.dropout(x, self.probability, self.training)
+        return torch.where(noise >= self.dropped - 2**15, x / (1.0 - self.probability), 0.0)
+
+
 class Block(nn.Module):
     """One layer: attention and feed-forward, each on a normalised copy of the residual stream."""
 
@@ -177,7 +193,7 @@ class Block(nn.Module):
         self.attention = Attention(config)
         self.feed_forward_norm = Norm(config.width, config.norm_epsilon, config.stages)
         self.feed_forward = FeedForward(config)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(
         self,
@@ -189,9 +205,25 @@ class Block(nn.Module):
         layer: int,
     ) -> Tensor:
         """Map [B, S, D] to [B, S, D]."""
-        attended = self.attention(self.attention_norm(x, stage), rotation, mask, cache, layer)
-        x = x + self.dropout(attended)
-        return x + self.dropout(self.feed_forward(self.feed_forward_norm(x, stage)))  # type: ignore[no-any-return]
+        query, key, value = self.enter(x, rotation, stage)
+        if cache is not None:
+            key, value = cache.write(layer, key, value)
+        attended = self.attention.collect(query, key, value, mask)
+        return self.leave(x, attended, stage, (self.dropout.draw(x), self.dropout.draw(x)))
+
+    # The halves around attention are functions of tensors alone, so that training can compile them
+    # (`unitlm.compilation`); chance is handed in, as compiled code would draw it otherwise.
+
+    def enter(self, x: Tensor, rotation: tuple[Tensor, Tensor], stage: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """From the residual stream `x` [B, S, D] to query, key and value; see `Attention.project`."""
+        return self.attention.project(self.attention_norm(x, stage), rotation)
+
+    def leave(
+        self, x: Tensor, attended: Tensor, stage: Tensor | None, noises: tuple[Tensor | None, Tensor | None]
+    ) -> Tensor:
+        """Back to the residual stream `x` [B, S, D] with what was `attended` [B, H, S, C], and through feed-forward."""
+        x = x + self.dropout(self.attention.combine(attended), noises[0])
+        return x + self.dropout(self.feed_forward(self.feed_forward_norm(x, stage)), noises[1])  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
@@ -364,43 +396,6 @@ def build_mask(causal: bool, segments: Tensor | None, prompt: Tensor | None = No
     return Mask(is_causal=False, allowed=allowed.unsqueeze(1))
 
 
-def document_lengths(segments: Tensor) -> tuple[int, ...] | None:
-    """Steps of the documents of all rows of `segments` [B, S], in order; None when one is not in one piece."""
-    lengths: list[int] = []
-    for row in segments:
-        numbers, counts = torch.unique_consecutive(row, return_counts=True)
-        if len(numbers) != len(set(numbers.tolist())):
-            return None
-        lengths.extend(counts.tolist())
-    return tuple(lengths)
-
-
-def attend_within(lengths: Sequence[int], query: Tensor, key: Tensor, value: Tensor, *, is_causal: bool) -> Tensor:
-    """Attention of each document to itself; on a CPU half as much work as a mask over rows of two or three documents.
-
-    Args:
-        lengths: Steps of the documents, B * S in all; none goes on in the next row.
-        query: [B, H, S, C].
-        key: [B, G, S, C].
-        value: [B, G, S, C].
-        is_causal: Whether a position sees only itself and what came before.
-
-    Returns:
-        [B, H, S, C].
-    """
-    batch, heads, steps, _ = query.shape
-    flat = [part.transpose(1, 2).flatten(0, 1) for part in (query, key, value)]  # [B * S, H, C]
-    parts = [torch.split(part, list(lengths)) for part in flat]
-    attended: list[Tensor] = []
-    for document in zip(*parts, strict=True):
-        one_query, one_key, one_value = (part.transpose(0, 1).unsqueeze(0) for part in document)  # [1, H, L, C]
-        one = F.scaled_dot_product_attention(
-            one_query, one_key, one_value, is_causal=is_causal, enable_gqa=heads != key.shape[1]
-        )
-        attended.append(one.squeeze(0).transpose(0, 1))
-    return torch.cat(attended).view(batch, steps, heads, -1).transpose(1, 2)
-
-
 def pair_up(prompt: Tensor) -> Tensor:
     """Which pairs of positions are both marked in `prompt` [B, S]: bool [B, S, S]."""
     return prompt.unsqueeze(2) & prompt.unsqueeze(1)
@@ -421,4 +416,4 @@ def rotate(x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
     """Turn each pair (c, c + C/2) of `x` [B, H, S, C] by its angle (RoFormer, in the half-split layout of Llama)."""
     cosine, sine = rotation
     first, second = x.chunk(2, dim=-1)
-    return x * cosine + torch.cat((-second, first), dim=-1) * sine
+    return (x * cosine + torch.cat((-second, first), dim=-1) * sine).to(x.dtype)

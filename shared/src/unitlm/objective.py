@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from unitlm.data import Batch
+
+ROWS = 64
+"""Rows whose logits are in float32 at once: with some thousands of ids they stay in the processor's cache."""
 
 
 class Objective(Protocol):
@@ -50,5 +53,38 @@ def causal_objective(model: nn.Module, batch: Batch, _generator: torch.Generator
         at=learned,
     )  # [N, V]
     targets = batch.targets if batch.targets.dim() == 2 else batch.targets[..., -1]
-    losses = F.cross_entropy(logits.float(), targets[learned], reduction="none")
+    losses = cross_entropy(logits, targets[learned])
     return (losses * batch.weights[learned]).sum(), batch.weights.sum()
+
+
+def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy (nats) of each row of `logits` [N, V] with `targets` [N], in float32 at least: [N].
+
+    Like `torch.nn.functional.cross_entropy` without reduction, but it never holds more than a few rows in float32,
+    and keeps nothing for backward but the logits as they came.
+    """
+    return _CrossEntropy.apply(logits, targets)  # type: ignore[no-any-return,no-untyped-call]
+
+
+class _CrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, targets: Tensor) -> Tensor:
+        log_sum = torch.cat([_widened(part).logsumexp(dim=-1) for part in torch.split(logits, ROWS)])  # [N]
+        ctx.save_for_backward(logits, targets, log_sum)
+        return log_sum - logits.gather(1, targets.unsqueeze(1)).squeeze(1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        logits, targets, log_sum = ctx.saved_tensors
+        d_logits = torch.empty_like(logits)
+        parts = zip(*(torch.split(part, ROWS) for part in (d_logits, logits, targets, log_sum, gradient)), strict=True)
+        for d_part, part, target, part_log_sum, scale in parts:
+            error = _widened(part).sub(part_log_sum.unsqueeze(1)).exp_()  # the probabilities [ROWS, V]
+            error[torch.arange(len(target), device=target.device), target] -= 1.0
+            d_part.copy_(error.mul_(scale.unsqueeze(1)))
+        return d_logits, None
+
+
+def _widened(x: Tensor) -> Tensor:
+    return x if x.dtype == torch.float64 else x.float()

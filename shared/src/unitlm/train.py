@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from unitlm import compilation
 from unitlm.checkpoint import Checkpoint, hash_tensors, read_checkpoint, write_checkpoint
 from unitlm.data import Batch, DataPosition, Packer, Packing, read_ahead
 from unitlm.distributed import Processes, gather, join_processes, parallelize, shard_like, sync_gradients
@@ -101,7 +102,10 @@ def train(
         position = trainer.restore(found[-1]) if found else DataPosition(config.seed)
         shares = read_ahead(trainer.shares(shards, position))
         first, step, stopped, held_out_loss = trainer.step + 1, trainer.step, False, None
-        with Reporter(run_folder, config, step, enabled=processes.is_first) as reporter:
+        with (
+            Reporter(run_folder, config, step, enabled=processes.is_first) as reporter,
+            compilation.compiled_blocks(model) if _may_compile(model, config, processes) else nullcontext(),
+        ):
             for step in range(first, config.steps + 1):
                 share, position = next(shares)
                 report = trainer.update(share, stop_asked=stop.received)
@@ -289,6 +293,13 @@ class _Trainer:
         device, bf16 = self._processes.device.type, self._config.precision == "bf16"
         with torch.autocast(device, dtype=torch.bfloat16, enabled=bf16):
             return self._objective(self._parallel, micro_batch.to(self._processes.device), generator)
+
+
+def _may_compile(model: Decoder, config: TrainConfig, processes: Processes) -> bool:
+    """Compiled blocks are for long runs on CPUs; under FSDP2 weights are not where compiled code expects them."""
+    tokens = config.steps * config.batch_rows * config.sequence_length
+    spread = processes.count > 1 and config.strategy == "fsdp"
+    return processes.device.type == "cpu" and not spread and compilation.is_worthwhile(model, tokens)
 
 
 @contextmanager

@@ -1,0 +1,69 @@
+"""Compiled blocks for long training runs on a CPU: norms, rotations, gates and dropout fuse into single passes.
+
+The functions stay those of `unitlm.model`; inductor only writes C++ for what lies between the matrix products. That
+costs a minute at the start, so short runs do without, and so does a machine without a C++ compiler.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import ParamSpec, TypeVar
+
+import torch
+
+from unitlm.model import Decoder
+
+LEAST_WORK = 1e14
+"""Floating-point operations of a run from which on compiling pays: some ten minutes of one processor core."""
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+logger = logging.getLogger(__name__)
+
+
+def is_worthwhile(model: Decoder, tokens: int) -> bool:
+    """Whether training on so many tokens takes long enough; it depends on the whole run, so resuming changes nothing.
+
+    A token costs six operations for each parameter (Kaplan et al., arXiv 2001.08361, section 2.1).
+    """
+    return 6.0 * sum(value.numel() for value in model.parameters()) * tokens >= LEAST_WORK
+
+
+@contextmanager
+def compiled_blocks(model: Decoder) -> Iterator[None]:
+    """Train `model` with compiled blocks inside the context, where that is possible; evaluation stays as it is."""
+    if not can_compile():
+        yield
+        return
+    halves = ("enter", "leave")
+    for layer in model.layers:
+        for name in halves:
+            setattr(layer, name, _compiled_for_training(getattr(layer, name)))
+    try:
+        yield
+    finally:
+        for layer in model.layers:
+            for name in halves:
+                delattr(layer, name)  # the class's own method comes back
+
+
+def can_compile() -> bool:
+    """Whether torch finds a working C++ compiler; if not, says so."""
+    try:
+        torch.compile(torch.sin)(torch.ones(2))
+    except RuntimeError as error:  # the base of all that dynamo and inductor raise
+        logger.warning("training goes on without compiled blocks: %s", str(error).strip().partition("\n")[0])
+        return False
+    return True
+
+
+def _compiled_for_training(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """A compiled version of `function`, used where gradients are wanted; all layers share its code."""
+    compiled = torch.compile(function, dynamic=False)
+
+    def choose(*arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
+        return (compiled if torch.is_grad_enabled() else function)(*arguments, **named)
+
+    return choose
