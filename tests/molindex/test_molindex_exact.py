@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import molindex.exact
+from molindex.bits import count_bits, fold
 from molindex.errors import InputError
-from molindex.exact import ExactSearch, SortedFingerprints, count_bits, fold
+from molindex.exact import ExactSearch, SortedFingerprints
 
 METRICS = ("dice", "tanimoto")
 
@@ -33,6 +34,8 @@ def _sizes(request, monkeypatch):
     """The sizes in use, and small ones that make a few hundred rows pass through many blocks, folded and full."""
     block, sample, passed, dense = request.param
     monkeypatch.setattr(molindex.exact, "_BLOCK_ROWS", block)
+    monkeypatch.setattr(molindex.exact, "_JOINT_BLOCK_ROWS", block)
+    monkeypatch.setattr(molindex.exact, "_QUERIES_AT_ONCE", 7)
     monkeypatch.setattr(molindex.exact, "_SAMPLE_ROWS", sample)
     monkeypatch.setattr(molindex.exact, "_SAMPLE_SHARE", 1)
     monkeypatch.setattr(molindex.exact, "_LARGEST_PASSED", passed)
@@ -82,6 +85,29 @@ def test_search_equals_rdkit_for_any_rows(seed, rows, bits, density, families, k
 
 
 @pytest.mark.usefixtures("_sizes")
+@pytest.mark.usefixtures("_sizes")
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("bits", [64, 512, 2048])
+def test_a_batch_finds_what_single_queries_find(bits, metric):
+    # Sparse, dense and empty queries together, so that some read folded rows and some full ones.
+    parts = [random_codes(seed, 150, bits, density, families=6) for seed, density in enumerate((0.01, 0.05, 0.4))]
+    codes = np.concatenate(parts)
+    queries = np.concatenate([codes[::12], random_codes(9, 5, bits, 0.1, 5), np.zeros((1, bits // 8), np.uint8)])
+    search = ExactSearch(SortedFingerprints.sort(codes))
+    exclude = [None if number % 3 else np.arange(number, len(codes), 2) for number in range(len(queries))]
+    for k, floor in ((1, 0.0), (10, 0.0), (25, 0.35), (1000, 0.0)):
+        batch = search.search_batch(queries, k, metric, floor, exclude)
+        assert len(batch) == len(queries)
+        for query, barred, (rows, similarities) in zip(queries, exclude, batch, strict=True):
+            one_rows, one_similarities = search.search(query, k, metric, floor, barred)
+            assert (rows.tolist(), similarities.tolist()) == (one_rows.tolist(), one_similarities.tolist())
+
+
+def test_a_batch_of_no_queries_finds_nothing():
+    search = ExactSearch(SortedFingerprints.sort(random_codes(0, 20, 64, 0.1, 3)))
+    assert search.search_batch(np.zeros((0, 8), np.uint8), 3) == []
+
+
 def test_ties_at_the_border_go_to_the_lower_row():
     codes = np.zeros((300, 256), np.uint8)
     codes[:, 0] = 0b111

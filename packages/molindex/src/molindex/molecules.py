@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from rdkit import Chem, rdBase
 
 from molindex.errors import InputError
-from molindex.exact import ExactSearch, Metric, SortedFingerprints
+from molindex.exact import ExactSearch, SortedFingerprints
 from molindex.fingerprints import Fingerprint
 from molindex.neighbours import Neighbour
 from molindex.progress import track
+from molindex.similarity import Metric
 from molindex.smiles import SmilesError, parse_smiles
 from molindex.storage import Provenance, read_index, write_index
 from molindex.strings import KeyLookup, PackedStrings
@@ -226,13 +227,19 @@ class MoleculeIndex:
             raise InputError(f"packed {self.fingerprint} is uint8 [B, {width}], got {codes.dtype} {list(codes.shape)}")
         if exclude is not None and len(exclude) != len(codes):
             raise InputError(f"{len(codes)} queries but {len(exclude)} collections of keys to exclude")
-        found = []
-        for number, code in enumerate(codes):
-            barred = self._lookup.rows(exclude[number]) if exclude is not None and exclude[number] else None
-            rows, similarities = self._search.search(code, k, metric, floor, barred)
-            pairs = zip(rows.tolist(), similarities.tolist(), strict=True)
-            found.append([Neighbour(row, self.keys[row], similarity) for row, similarity in pairs])
-        return found
+        keys = exclude if exclude is not None else [()] * len(codes)
+        barred = [self._lookup.rows(barred) if barred else None for barred in keys]
+        if len(codes) == 1:
+            found = [self._search.search(codes[0], k, metric, floor, barred[0])]
+        else:
+            found = self._search.search_batch(codes, k, metric, floor, barred)
+        return [
+            [
+                Neighbour(row, self.keys[row], similarity)
+                for row, similarity in zip(rows.tolist(), scores.tolist(), strict=True)
+            ]
+            for rows, scores in found
+        ]
 
 
 def _library() -> str:
