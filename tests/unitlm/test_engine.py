@@ -21,10 +21,10 @@ from unitlm.drafts import generate_with_drafts
 from unitlm.engine import tiles
 from unitlm.engine.choosing import choose_columns
 from unitlm.engine.decoder import PackedDecoder
-from unitlm.engine.packing import Precision, pack
+from unitlm.engine.packing import pack
 from unitlm.errors import InputError
 from unitlm.generate import Continuation, generate, prefill
-from unitlm.language_model import LanguageModel, pack_decoder
+from unitlm.language_model import LanguageModel, Precision, pack_decoder
 from unitlm.model import ABSENT, Decoder
 from unitlm.sampling import Choices, Sampling, choose
 from unitlm.scoring import score_continuations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -23,6 +24,7 @@ from unitlm.checkpoint import MANIFEST, load_model, read_manifest
 from unitlm.drafts import continue_with_drafts
 from unitlm.files import Json
 from unitlm.generate import Continuation, continue_rows, prefill
+from unitlm.language_model import LanguageModel, pack_decoder
 from unitlm.model import Decoder
 from unitlm.sampling import Choices, Sampling
 from unitlm.scoring import score_continuations
@@ -74,6 +76,11 @@ class LocalModel:
         # Learned vectors of an adapter stand before everything else, as they did in training.
         self._learned = tuple(prompt_ids(decoder))
 
+    @cached_property
+    def _model(self) -> LanguageModel:
+        """What writes: packed at first use, since an adapter may still change the decoder until then."""
+        return pack_decoder(self.decoder)
+
     def weights(self, direction: Direction) -> Weights:
         """How candidates are ranked: as the model's card says, or by default."""
         ranking = self.card.get("ranking")
@@ -108,13 +115,13 @@ class LocalModel:
             InputError: The query alone is longer than what the model was trained on.
         """
         prompt = self.read(question)
-        hidden, cache = prefill(self.decoder, [prompt.ids], self.longest - len(prompt.ids))
+        hidden, cache = prefill(self._model, [prompt.ids], self.longest - len(prompt.ids))
         return Reading(prompt, Choices.of(self.vocabulary, prompt.alphabet), hidden, cache)
 
     def write(self, reading: Reading, drafts: Sequence[str]) -> Continuation:
         """The greedy answer; `drafts`, such as the examples' own answers, make it faster and do not change it."""
         return continue_with_drafts(
-            self.decoder,
+            self._model,
             reading.hidden,
             reading.cache.copies(1),
             reading.choices,
@@ -126,7 +133,7 @@ class LocalModel:
     def draw(self, reading: Reading, count: int, seed: int) -> list[Continuation]:
         """Draw `count` answers."""
         return continue_rows(
-            self.decoder,
+            self._model,
             reading.hidden.expand(count, -1),
             reading.cache.copies(count),
             reading.choices,
@@ -140,7 +147,7 @@ class LocalModel:
         """What the model thinks of answers from elsewhere; those that are too long are cut."""
         room = self.longest - len(reading.prompt.ids)
         ids = [self.vocabulary.encode(reading.prompt.alphabet, answer)[:room] for answer in answers]
-        return score_continuations(self.decoder, reading.hidden, reading.cache, reading.choices, ids)
+        return score_continuations(self._model, reading.hidden, reading.cache, reading.choices, ids)
 
     def text(self, prompt: Prompt, continuation: Continuation) -> str:
         """What a continuation says."""

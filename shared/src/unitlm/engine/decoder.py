@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from unitlm.adapt import LoraLinear
 from unitlm.cache import KeyValueCache
 from unitlm.engine.kernels import Floats, Heads, Ints, Layers, Places, normalize, run_layers, score_ids
-from unitlm.engine.packing import Precision, pack
+from unitlm.engine.packing import pack
 from unitlm.errors import InputError
+from unitlm.language_model import Precision
 from unitlm.model import Decoder, rotary_angles
 from unitlm.sampling import Choices
 

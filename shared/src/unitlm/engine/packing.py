@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-Precision = Literal["fp32", "bf16", "int8"]
+from unitlm.language_model import Precision
+
 COLUMNS_IN_WORD: dict[Precision, int] = {"fp32": 1, "bf16": 2, "int8": 4}
 """Columns that a 32-bit word holds."""
 COLUMN_MULTIPLE = 4

@@ -21,7 +21,7 @@ from unitlm.aligned import generate_aligned
 from unitlm.checkpoint import load_model
 from unitlm.files import Json
 from unitlm.generate import generate
-from unitlm.model import Decoder
+from unitlm.language_model import LanguageModel, Precision, pack_decoder
 from unitlm.sampling import Choices, Sampling
 from unitlm.settings import parse_settings
 from unitlm.vocabulary import Vocabulary
@@ -58,12 +58,12 @@ class DurationModel:
         card: what the stage is.
     """
 
-    def __init__(self, model: Decoder, writer: DurationWriter, card: StageCard) -> None:
+    def __init__(self, model: LanguageModel, writer: DurationWriter, card: StageCard) -> None:
         self._model, self._writer, self.card = model, writer, card
 
     @classmethod
-    def load(cls, folder: Path, device: str = "cpu") -> DurationModel:
-        """Read a finished stage.
+    def load(cls, folder: Path, device: str = "cpu", precision: Precision = "int8") -> DurationModel:
+        """Read a finished stage; on a CPU the weights are packed in a precision.
 
         Raises:
             InputError: the folder holds no finished duration model.
@@ -74,7 +74,7 @@ class DurationModel:
             DurationLayout, cast("dict[str, Json]", card.settings["layout"]), f"{folder / FILE}: layout"
         )
         writer = DurationWriter(Vocabulary.load(folder / VOCABULARY), languages_of(card.directions), layout)
-        return cls(load_model(folder, device=device).float(), writer, card)
+        return cls(pack_decoder(load_model(folder, device=device).float(), precision), writer, card)
 
     def predict(
         self,

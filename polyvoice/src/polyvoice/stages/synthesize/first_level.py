@@ -22,6 +22,7 @@ from unitlm.alphabet import Units as UnitAlphabet
 from unitlm.checkpoint import load_model
 from unitlm.files import Json
 from unitlm.generate import generate
+from unitlm.language_model import Precision, pack_decoder
 from unitlm.model import Decoder
 from unitlm.sampling import GREEDY, Choices, Sampling
 from unitlm.settings import parse_settings
@@ -126,13 +127,21 @@ class FirstLevelModel:
         voice: how its training examples were made.
     """
 
-    def __init__(self, model: Decoder, writer: FirstLevelWriter, card: StageCard, voice: VoiceSettings) -> None:
-        self._model, self.writer, self.card, self.voice = model, writer, card, voice
+    def __init__(
+        self,
+        model: Decoder,
+        writer: FirstLevelWriter,
+        card: StageCard,
+        voice: VoiceSettings,
+        precision: Precision = "int8",
+    ) -> None:
+        self._model, self._packed = model, pack_decoder(model, precision)
+        self.writer, self.card, self.voice = writer, card, voice
         self._start, self._stop = writer.vocabulary.span(LEVEL)
 
     @classmethod
-    def load(cls, folder: Path, device: str = "cpu") -> FirstLevelModel:
-        """Read a finished stage.
+    def load(cls, folder: Path, device: str = "cpu", precision: Precision = "int8") -> FirstLevelModel:
+        """Read a finished stage; on a CPU it writes with weights packed in a precision.
 
         Raises:
             InputError: the folder holds no finished model of the first level.
@@ -148,7 +157,7 @@ class FirstLevelModel:
         writer = FirstLevelWriter(
             Vocabulary.load(folder / VOCABULARY), languages_of(card.directions), layout, voice.prompt_units
         )
-        return cls(load_model(folder, device=device).float(), writer, card, voice)
+        return cls(load_model(folder, device=device).float(), writer, card, voice, precision)
 
     def write(
         self, queries: Sequence[VoiceQuery], *, sampling: Sampling = GREEDY, best_of: int = 1, seed: int = 0
@@ -169,11 +178,11 @@ class FirstLevelModel:
         if self.writer.settings.layout == "aligned":
             lines = [self.writer.aligned.line(self.writer.read(query)) for query in queries]
             written = generate_aligned(
-                self._model, lines, choices, samples=best_of, sampling=sampling, generator=generator
+                self._packed, lines, choices, samples=best_of, sampling=sampling, generator=generator
             )
         else:
             written = generate(
-                self._model,
+                self._packed,
                 [self.writer.prompt(query) for query in queries],
                 choices,
                 lengths=[query.units.size for query in queries],

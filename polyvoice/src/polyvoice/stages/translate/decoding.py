@@ -26,7 +26,7 @@ from unitlm.alphabet import Content
 from unitlm.beam import beam_search
 from unitlm.checkpoint import load_model
 from unitlm.generate import Continuation, generate
-from unitlm.model import Decoder
+from unitlm.language_model import LanguageModel, Precision, pack_decoder
 from unitlm.sampling import Choices, Sampling
 from unitlm.task import Slot, Task
 from unitlm.vocabulary import Vocabulary
@@ -122,14 +122,14 @@ class UnitTranslator:
         card: what the model is and was trained on.
     """
 
-    def __init__(self, model: Decoder, vocabulary: Vocabulary, card: StageCard) -> None:
+    def __init__(self, model: LanguageModel, vocabulary: Vocabulary, card: StageCard) -> None:
         """Put the parts of a stage together; `load` reads them."""
         self._model, self._vocabulary, self.card = model, vocabulary, card
         self._lines = set(cast("list[str]", card.settings["tasks"]))
 
     @classmethod
-    def load(cls, folder: Path, device: str = "cpu") -> UnitTranslator:
-        """Read a finished stage; the weights become float32 on a CPU and keep their type elsewhere.
+    def load(cls, folder: Path, device: str = "cpu", precision: Precision = "int8") -> UnitTranslator:
+        """Read a finished stage; on a CPU the weights are packed in a precision, elsewhere they keep their type.
 
         Raises:
             InputError: the folder holds no finished translation model.
@@ -138,8 +138,9 @@ class UnitTranslator:
         card = read_stage(folder, "translate")
         if "tasks" not in card.settings:
             raise InputError(f"{folder}: its stage.json does not say which tasks were learned")
-        model = load_model(folder, device=device)
-        return cls(model.float() if device == "cpu" else model, Vocabulary.load(folder / VOCABULARY), card)
+        decoder = load_model(folder, device=device)
+        model = pack_decoder(decoder.float(), precision) if device == "cpu" else decoder
+        return cls(model, Vocabulary.load(folder / VOCABULARY), card)
 
     def can(self, task: Task) -> bool:
         """Whether the model was trained for a task."""
