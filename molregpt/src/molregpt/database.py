@@ -26,6 +26,7 @@ from molregpt.records import Pair
 
 if TYPE_CHECKING:
     from molindex.captions import CaptionIndex
+    from molindex.engine import Engine
     from molindex.fingerprints import Fingerprint
     from molindex.molecules import MoleculeIndex
 
@@ -109,10 +110,14 @@ class Database:
         self.digest = digest_pairs(self.pairs)
         self.folder = (cache or cache_folder()) / "pools" / self.digest
 
-    def molecule_index(self, fingerprint: Fingerprint) -> MoleculeIndex:
+    def molecule_index(self, fingerprint: Fingerprint, engine: Engine | None = None) -> MoleculeIndex:
         """The molecules' fingerprints; each molecule's key is its row in `pairs`, as text.
 
         Molecules that RDKit cannot read are left out, and a note on stderr says so.
+
+        Args:
+            fingerprint: What they are compared by.
+            engine: Computes what is not in the cache; this process by default. The index is the same.
         """
         import rdkit
 
@@ -126,6 +131,7 @@ class Database:
             lambda: MoleculeIndex.build(
                 rows,
                 fingerprint=fingerprint,
+                engine=engine,
                 progress=messages().is_terminal,  # a bar in a log file is noise
                 on_reject=lambda bad: rejected.append(f"{self.pairs[bad.number - 1].key}: {bad.reason}"),
             ),

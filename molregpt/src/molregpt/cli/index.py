@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import arg, subcommand
+
+from molindex.engine import EngineOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,9 +17,11 @@ class Build:
 
     Attributes:
         pool: Tables (CID, SMILES, description); give the option again for more. The shipped pool by default.
+        engine: Where fingerprints are computed.
     """
 
     pool: tuple[Path, ...] = ()
+    engine: Annotated[EngineOptions, arg(name="")] = field(default_factory=EngineOptions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,8 @@ class Index:
         from molregpt.retrieval.indexes import build_indexes
 
         if isinstance(self.action, Build):
-            build_indexes(self.action.pool)
+            with self.action.engine.open() as engine:
+                build_indexes(self.action.pool, engine)
             print_indexes(cache_folder(), list_indexes(), as_json=False)
         else:
             print_indexes(cache_folder(), list_indexes(), as_json=self.action.json)

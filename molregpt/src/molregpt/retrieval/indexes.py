@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from molregpt.database import open_database
 from molregpt.files import make_folder
 from molregpt.retrieval.captions import TOKENIZERS
 from molregpt.retrieval.molecules import FINGERPRINTS
 
+if TYPE_CHECKING:
+    from molindex.engine import Engine
 
-def build_indexes(pools: Sequence[Path] = ()) -> None:
+
+def build_indexes(pools: Sequence[Path] = (), engine: Engine | None = None) -> None:
     """Build every index that retrieval may need of a pool, so that no later command waits.
 
     Args:
         pools: Tables; none means the shipped pool.
+        engine: Computes fingerprints; this process by default.
 
     Raises:
         InputError: A table cannot be read, or the cache cannot be written.
@@ -23,7 +28,7 @@ def build_indexes(pools: Sequence[Path] = ()) -> None:
     database = open_database(pools)
     make_folder(database.folder)
     for fingerprint, _ in FINGERPRINTS.values():
-        database.molecule_index(fingerprint)
+        database.molecule_index(fingerprint, engine)
     for tokenizer in TOKENIZERS.values():
         database.caption_index(tokenizer)
     database.rows_of(smiles="C")

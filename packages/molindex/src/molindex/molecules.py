@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rdkit import Chem, rdBase
 
+from molindex.engine import Engine, LocalEngine
 from molindex.errors import InputError
 from molindex.exact import ExactSearch, SortedFingerprints
 from molindex.fingerprints import Fingerprint
@@ -58,6 +60,7 @@ class MoleculeIndex:
         *,
         fingerprint: Fingerprint | None = None,
         workers: int = 1,
+        engine: Engine | None = None,
         progress: bool = False,
         on_reject: Callable[[Rejected], None] | None = None,
     ) -> MoleculeIndex:
@@ -68,6 +71,7 @@ class MoleculeIndex:
             fingerprint: Defaults to Morgan, radius 2, 2048 bits.
             workers: Processes that fingerprint; the result does not depend on it. More than one uses the `spawn` start
                 method, so a script must guard its entry by `if __name__ == "__main__":`.
+            engine: Fingerprints in place of the workers, such as the machines of a cluster; likewise.
             progress: Show a bar on stderr.
             on_reject: Called for each row that cannot be read (`number` counts from 1, `file` is empty); the index is
                 built from the others.
@@ -76,7 +80,7 @@ class MoleculeIndex:
             InputError: A SMILES cannot be read and there is no `on_reject`.
         """
         numbered = (Row(number, key, smiles) for number, (key, smiles) in enumerate(rows, start=1))
-        return _build(numbered, "", fingerprint or Fingerprint(), workers, progress, on_reject)
+        return _build(numbered, "", fingerprint or Fingerprint(), workers, engine, progress, on_reject)
 
     @classmethod
     def from_table(
@@ -88,6 +92,7 @@ class MoleculeIndex:
         backslashes: Backslashes = "single",
         fingerprint: Fingerprint | None = None,
         workers: int = 1,
+        engine: Engine | None = None,
         progress: bool = False,
     ) -> MoleculeIndex:
         """Fingerprint the molecules of a table file (see `tables.read_rows`).
@@ -99,6 +104,7 @@ class MoleculeIndex:
             backslashes: See `tables.read_rows`.
             fingerprint: As `build`, like the rest.
             workers: As `build`.
+            engine: As `build`.
             progress: As `build`.
 
         Raises:
@@ -107,7 +113,7 @@ class MoleculeIndex:
         wanted = replace(columns or Columns(), text="")
         with RejectFile(rejects) as side_file:
             found = read_rows(path, wanted, backslashes=backslashes)
-            index = _build(found, str(path), fingerprint or Fingerprint(), workers, progress, side_file.write)
+            index = _build(found, str(path), fingerprint or Fingerprint(), workers, engine, progress, side_file.write)
         if not len(index):
             raise InputError(f"{path}: no molecule in it ({index.provenance.rejected} rows rejected, see {rejects})")
         return index
@@ -251,6 +257,7 @@ def _build(
     file: str,
     fingerprint: Fingerprint,
     workers: int,
+    engine: Engine | None,
     progress: bool,
     on_reject: Callable[[Rejected], None] | None,
 ) -> MoleculeIndex:
@@ -265,7 +272,7 @@ def _build(
                 source.update(f"{row.key}\t{row.smiles}\n".encode())
             yield row
 
-    for chunk in _fingerprint_chunks(hashed(), file, fingerprint, workers):
+    for chunk in _fingerprint_chunks(hashed(), file, fingerprint, workers, engine):
         for bad in chunk.rejected:
             if on_reject is None:
                 raise InputError(f"{bad.file or 'row'} {bad.number}: {bad.reason}")
@@ -288,15 +295,15 @@ class _Chunk:
 
 
 def _fingerprint_chunks(
-    rows: Iterable[Row | Rejected], file: str, fingerprint: Fingerprint, workers: int
+    rows: Iterable[Row | Rejected], file: str, fingerprint: Fingerprint, workers: int, engine: Engine | None
 ) -> Iterator[_Chunk]:
     if workers < 1:
         raise InputError(f"workers must be at least 1, got {workers}")
     stream = iter(rows)
     batches = iter(lambda: list(islice(stream, _CHUNK_ROWS)), [])
-    if workers == 1:
-        for batch in batches:
-            yield _fingerprint_chunk(batch, file, fingerprint)
+    if engine is not None or workers == 1:
+        recipe = _ChunkRecipe(file, fingerprint)
+        yield from _in_order((engine or LocalEngine()).map(recipe, batches))
         return
     # spawn: forking a process that already runs OpenMP threads (faiss) may hang the child.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
@@ -308,6 +315,28 @@ def _fingerprint_chunks(
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+
+
+@dataclass(frozen=True)
+class _ChunkRecipe:
+    """What `Engine.map` takes: rows of a table to a chunk."""
+
+    file: str
+    fingerprint: Fingerprint
+
+    def prepare(self) -> Callable[[list[Row | Rejected]], _Chunk]:
+        return partial(_fingerprint_chunk, file=self.file, fingerprint=self.fingerprint)
+
+
+def _in_order(numbered: Iterable[tuple[int, _Chunk]]) -> Iterator[_Chunk]:
+    """Results in the order of their numbers, which are all numbers from 0 in any order."""
+    early: dict[int, _Chunk] = {}
+    wanted = 0
+    for number, chunk in numbered:
+        early[number] = chunk
+        while wanted in early:
+            yield early.pop(wanted)
+            wanted += 1
 
 
 def _fingerprint_chunk(batch: list[Row | Rejected], file: str, fingerprint: Fingerprint) -> _Chunk:

@@ -66,7 +66,7 @@ class RayEngine:
 
     def __init__(self, options: EngineOptions) -> None:
         self._options = options
-        self._ray = _import_ray()
+        self._ray = import_ray()
 
     def map(self, recipe: Recipe[Shard, Result], shards: Iterable[Shard]) -> Iterator[tuple[int, Result]]:
         """See `Engine`; shards and results are copied between machines."""
@@ -135,7 +135,7 @@ class EngineOptions:
         if self.engine == "local":
             yield LocalEngine()
             return
-        ray = _import_ray()
+        ray = import_ray()
         joined = not ray.is_initialized()
         if joined:
             try:
@@ -149,7 +149,12 @@ class EngineOptions:
                 ray.shutdown()
 
 
-def _import_ray() -> ModuleType:
+def import_ray() -> ModuleType:
+    """Ray, which is an extra of this package.
+
+    Raises:
+        InputError: it is not installed.
+    """
     try:
         import ray
         import ray.exceptions
