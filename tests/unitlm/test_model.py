@@ -139,7 +139,11 @@ def test_codebooks_are_summed_and_absent_ones_add_nothing(decoder: Decoder) -> N
     ids[0, 2, 1] = ids[0, 2, 2] = ABSENT
     expected = decoder.embedding(ids.clamp(min=0)).sum(dim=2)
     expected[0, 2] = decoder.embedding(ids[0, 2, 0])
-    torch.testing.assert_close(decoder.embed(ids), expected)
+    found = decoder.embed(ids)
+    torch.testing.assert_close(found, expected)
+    gradient = torch.randn(found.shape, generator=torch.Generator().manual_seed(0))
+    (wanted,) = torch.autograd.grad(expected, decoder.embedding.weight, gradient)
+    torch.testing.assert_close(torch.autograd.grad(found, decoder.embedding.weight, gradient)[0], wanted)
 
 
 def test_conditions_and_stages_change_only_what_they_name() -> None:

@@ -52,7 +52,7 @@ class Optimizers:
         groups = [group for group in groups if group["params"]]
         self._optimizers: list[torch.optim.Optimizer] = []
         if groups:
-            self._optimizers.append(torch.optim.AdamW(groups, betas=betas, fused=device.type == "cuda"))
+            self._optimizers.append(torch.optim.AdamW(groups, betas=betas, fused=device.type in ("cpu", "cuda")))
         if orthogonal:
             self._optimizers.append(
                 torch.optim.Muon(orthogonal, weight_decay=weight_decay, momentum=0.95, adjust_lr_fn="match_rms_adamw")
