@@ -331,13 +331,13 @@ class Decoder(nn.Module):
 
     def _sum_codebooks(self, ids: Tensor) -> Tensor:
         """Sum of the vectors of ids [B, S, K]: [B, S, D]."""
+        embedding: nn.Module = self.embedding
         present, found = ids != ABSENT, ids.clamp(min=0)
-        if not isinstance(self.embedding, nn.Embedding):  # an adapter's, with vectors beyond the vocabulary
-            return (self.embedding(found) * present.unsqueeze(-1)).sum(dim=2)
+        if not isinstance(embedding, nn.Embedding):  # an adapter's, with vectors beyond the vocabulary
+            return (embedding(found) * present.unsqueeze(-1)).sum(dim=2)  # type: ignore[no-any-return]
         # A tenth of the time and of the memory of the line above.
-        weight = self.embedding.weight
-        factors = present.flatten(0, 1).to(weight.dtype)  # [B * S, K]
-        summed = F.embedding_bag(found.flatten(0, 1), weight, mode="sum", per_sample_weights=factors)
+        factors = present.flatten(0, 1).to(embedding.weight.dtype)  # [B * S, K]
+        summed = F.embedding_bag(found.flatten(0, 1), embedding.weight, mode="sum", per_sample_weights=factors)
         return summed.view(*ids.shape[:2], -1)
 
     def transform(
