@@ -62,7 +62,7 @@ class Row:
 
     Attributes:
         name, job, what, peer, size, unit, per, target: as in `Task`.
-        seconds_min, seconds_median, seconds_max: of ours; None if it failed.
+        seconds_min, seconds_median, seconds_max: of ours; None if it failed, or if only the ratio is known.
         peer_seconds_median: of the peer.
         ratio_min, ratio_median, ratio_max: peer's seconds by ours, of neighbouring turns.
         met: whether the median reaches the target; None without target, False if it failed.
@@ -99,10 +99,9 @@ class Row:
     versions: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if (self.seconds_median is None) != bool(self.error):
-            raise ValueError(f"row {self.name}: either times or an error")
-        if self.seconds_median is not None and (self.ratio_median is None) != (self.peer == ""):
-            raise ValueError(f"row {self.name}: a ratio exactly where there is a peer")
+        number = self.ratio_median if self.peer else self.seconds_median
+        if (number is None) != bool(self.error):
+            raise ValueError(f"row {self.name}: either a number (with a peer, a ratio) or an error")
 
     @property
     def key(self) -> tuple[str, str]:

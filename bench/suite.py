@@ -1,7 +1,7 @@
 """What the scripts that measure share: options, cases one after the other, and a row even where one fails.
 
-A script is run as `python SCRIPT --out ROWS.json [--quick] [--turns N] [--clock CLOCK] [--only NAME ...]` and writes the
-rows of all its cases whose names were asked for.
+A script is run as `python SCRIPT --out ROWS.json [--quick] [--turns N] [--clock CLOCK] [--only NAME ...]` and writes
+the rows of all its cases whose names were asked for.
 """
 
 from __future__ import annotations
@@ -109,11 +109,12 @@ def measure_case(case: Case, clock: Clock) -> Row:
 def tell_row(row: Row) -> str:
     """A row as one line of text."""
     beside = f" beside {row.peer}" if row.peer else ""
-    if row.seconds_median is None:
+    if row.error:
         return f"{row.name}{beside}: not measured: {row.error}"
-    said = f"{row.name}{beside}: {tell_seconds(row.seconds_median)} a {row.per}"
+    figures = [] if row.seconds_median is None else [f"{tell_seconds(row.seconds_median)} a {row.per}"]
     if row.ratio_median is not None:
-        said += f", {row.ratio_median:.2f} times as fast ({row.ratio_min:.2f} to {row.ratio_max:.2f})"
+        figures.append(f"{row.ratio_median:.2f} times as fast ({row.ratio_min:.2f} to {row.ratio_max:.2f})")
+    said = f"{row.name}{beside}: {', '.join(figures)}"
     if row.target is not None:
         wanted = f"{row.target:g} times" if row.peer else f"{row.target:g} s"
         said += f", target {wanted} {'met' if row.met else 'missed'}"

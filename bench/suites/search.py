@@ -25,9 +25,10 @@ from bench.pairs import run_pairs
 from bench.rows import Task
 from bench.suite import CannotMeasure, Case, Measured, Options, run_script
 from molindex import exact
-from molindex.exact import Metric
+from molindex.bits import count_bits
 from molindex.fingerprints import Fingerprint
 from molindex.molecules import MoleculeIndex
+from molindex.similarity import Metric
 from molindex.smiles import parse_smiles
 
 K = 10
@@ -157,7 +158,7 @@ def open_fpsim2(codes: NDArray[np.uint8]) -> Any:
     row number, words with the first bit highest, set bits; sorted by set bits.
     """
     engine = _open_small_fpsim2()
-    bits = exact.count_bits(codes)
+    bits = count_bits(codes)
     order = np.argsort(bits, kind="stable")
     mirrored = np.packbits(np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little"), axis=1)
     table = np.empty((len(codes), codes.shape[1] // 8 + 2), np.uint64)
@@ -286,6 +287,7 @@ def count_bytes(search: Search) -> str:
 
         return count
 
+    # All that a search reads of the collection goes through these two.
     names = ("hamming", "within_radius")
     with patch.multiple(exact, **{name: counted(getattr(exact, name)) for name in names}):
         search_singly(search)
