@@ -327,7 +327,7 @@ class Decoder(nn.Module):
                 raise InputError("the model has no condition embeddings (conditions=0), but condition ids were given")
             present = (conditions != ABSENT).unsqueeze(-1)
             hidden = hidden + self.condition(conditions.clamp(min=0)) * present
-        return hidden  # type: ignore[no-any-return]
+        return hidden
 
     def _sum_codebooks(self, ids: Tensor) -> Tensor:
         """Sum of the vectors of ids [B, S, K]: [B, S, D]."""
