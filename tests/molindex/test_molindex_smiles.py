@@ -7,10 +7,11 @@ import pickle
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rdkit import Chem
+from rdkit import Chem, rdBase
 
 from molindex.errors import InputError
-from molindex.smiles import SmilesError, canonical_smiles, parse_smiles
+from molindex.fingerprints import Fingerprint
+from molindex.smiles import SmilesError, canonical_smiles, parse_smiles, parse_smiles_for_morgan
 
 
 @pytest.mark.parametrize(
@@ -37,6 +38,28 @@ def test_a_refused_smiles_says_why(smiles, reason, capfd):
     assert isinstance(caught.value, InputError)
     assert "\n" not in str(caught.value)
     assert capfd.readouterr() == ("", "")
+
+
+def outcome(parse, smiles):
+    """Two fingerprints of what was read, or the reason why it was not."""
+    try:
+        mol = parse(smiles)
+    except SmilesError as error:
+        return error.reason
+    return [Fingerprint(radius=radius, size=1024).pack([mol]).tobytes() for radius in (2, 3)]
+
+
+ODD = [
+    *("", "C C", "C(", "c1cccc1", "CN(C)(C)(C)C", "  CCO ", "Cé", "xyz", "[nH]1cccc1", "n1cccc1"),
+    *("[H]C([H])([H])[H]", "[2H]O[2H]", "[H][H].[H]", "[H+]", "[NH4+]", "[Na+].[Cl-]", "[*]CC", "N->[Pt](Cl)Cl"),
+    *("C[C@H](N)O", "F/C=C/F", "F/C=C\\F", "CN(=O)=O", "O=[N+]([O-])c1ccccc1", "[Fe+2].[O-]C", "C%12CC%12", "[13CH4]"),
+]
+
+
+def test_a_molecule_read_for_morgan_alone_has_the_same_fingerprint(sample):
+    with rdBase.BlockLogs():
+        for smiles in [*ODD, *(row.smiles for row in sample)]:
+            assert outcome(parse_smiles_for_morgan, smiles) == outcome(parse_smiles, smiles), smiles
 
 
 def test_warnings_are_silent_too(capfd):

@@ -24,7 +24,7 @@ from molindex.fingerprints import Fingerprint
 from molindex.neighbours import Neighbour
 from molindex.progress import track
 from molindex.similarity import Metric
-from molindex.smiles import SmilesError, parse_smiles
+from molindex.smiles import SmilesError, parse_smiles, parse_smiles_for_morgan
 from molindex.storage import Provenance, read_index, write_index
 from molindex.strings import KeyLookup, PackedStrings
 from molindex.tables import Backslashes, Columns, Rejected, RejectFile, Row, read_rows
@@ -343,13 +343,15 @@ def _fingerprint_chunk(batch: list[Row | Rejected], file: str, fingerprint: Fing
     keys: list[str] = []
     mols: list[Chem.Mol] = []
     rejected: list[Rejected] = []
-    for item in batch:
-        if isinstance(item, Rejected):
-            rejected.append(item)
-            continue
-        try:
-            mols.append(parse_smiles(item.smiles))
-            keys.append(item.key)
-        except SmilesError as error:
-            rejected.append(Rejected(file, item.number, str(error)))
+    parse = parse_smiles_for_morgan if fingerprint.kind == "morgan" else parse_smiles
+    with rdBase.BlockLogs():
+        for item in batch:
+            if isinstance(item, Rejected):
+                rejected.append(item)
+                continue
+            try:
+                mols.append(parse(item.smiles))
+                keys.append(item.key)
+            except SmilesError as error:
+                rejected.append(Rejected(file, item.number, str(error)))
     return _Chunk(keys, fingerprint.pack(mols), rejected)

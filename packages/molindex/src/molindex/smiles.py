@@ -13,6 +13,16 @@ _LOG_ECHO = re.compile(r" (while parsing: |for input: ').*$", re.DOTALL)
 _LOG_POSITION = re.compile(r"check for mistakes around position (\d+)")
 _SHOWN_CHARACTERS = 80
 
+_UNSANITIZED = Chem.SmilesParserParams()
+_UNSANITIZED.sanitize = False
+_UNSANITIZED.removeHs = False
+_FOR_MORGAN = Chem.SANITIZE_ALL & ~(
+    Chem.SANITIZE_SETCONJUGATION
+    | Chem.SANITIZE_SETHYBRIDIZATION
+    | Chem.SANITIZE_CLEANUPCHIRALITY
+    | Chem.SANITIZE_CLEANUPATROPISOMERS
+)
+
 
 class SmilesError(InputError):
     """A text that is not the SMILES of a molecule.
@@ -57,6 +67,23 @@ def parse_smiles(text: str) -> Chem.Mol:
     if mol is None:
         raise SmilesError(text, reason_from_log(log.messages))
     return mol
+
+
+def parse_smiles_for_morgan(text: str) -> Chem.Mol:
+    """As `parse_smiles`, in two thirds of the time, for nothing but Morgan fingerprints without chirality.
+
+    Hybridization, conjugation and stereochemistry, on which they do not depend, are not perceived. What needs more than
+    that (explicit hydrogens, which are removed; anything that RDKit refuses) is left to `parse_smiles`. Call it within
+    `rdBase.BlockLogs()`: RDKit would warn on stderr.
+
+    Raises:
+        SmilesError: As `parse_smiles`.
+    """
+    if text.isascii() and text.isprintable() and " " not in text and "[H" not in text and text:
+        mol = Chem.MolFromSmiles(text, _UNSANITIZED)
+        if mol is not None and Chem.SanitizeMol(mol, _FOR_MORGAN, catchErrors=True) == Chem.SANITIZE_NONE:
+            return mol
+    return parse_smiles(text)
 
 
 def canonical_smiles(text: str) -> str:
