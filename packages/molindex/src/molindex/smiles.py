@@ -14,8 +14,8 @@ _LOG_POSITION = re.compile(r"check for mistakes around position (\d+)")
 _SHOWN_CHARACTERS = 80
 
 _UNSANITIZED = Chem.SmilesParserParams()
-_UNSANITIZED.sanitize = False
-_UNSANITIZED.removeHs = False
+_UNSANITIZED.sanitize = False  # type: ignore[assignment]  # RDKit's stubs name a wrong type
+_UNSANITIZED.removeHs = False  # type: ignore[assignment]
 _FOR_MORGAN = Chem.SANITIZE_ALL & ~(
     Chem.SANITIZE_SETCONJUGATION
     | Chem.SANITIZE_SETHYBRIDIZATION
