@@ -115,6 +115,19 @@ def test_what_a_position_computes_does_not_depend_on_its_company(
     assert torch.equal(read(packed, ids[1:2], [23], CHOICES), one_pass[1:2])
 
 
+def test_long_prompts(make_decoder: Callable[..., Decoder]) -> None:
+    model = make_decoder(layers=1, width=128, feed_forward_width=600)
+    ids = torch.randint(40, (2, 700), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter *= 0.2 if parameter.dim() == 2 else 1.0
+    torch.testing.assert_close(
+        read(PackedDecoder(model, "fp32"), ids, [700], CHOICES), read(model, ids, [700], CHOICES), atol=1e-4, rtol=1e-4
+    )
+    packed = PackedDecoder(model, "int8")  # whose inputs are copied, and large here
+    assert torch.equal(read(packed, ids, [1, 699], CHOICES), read(packed, ids, [350, 350], CHOICES))
+
+
 @pytest.mark.parametrize("precision", ["bf16", "int8"])
 def test_the_only_loss_is_that_of_rounding_the_weights(
     make_decoder: Callable[..., Decoder], precision: Precision

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from unitlm.cache import KeyValueCache
@@ -23,6 +22,9 @@ from unitlm.errors import InputError
 from unitlm.generate import Continuation, prefill
 from unitlm.language_model import LanguageModel
 from unitlm.sampling import Choices
+
+_FIRST_LOOKAHEAD = 4
+"""Units of a draft that are checked before it is known to be any good."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,22 +134,20 @@ def continue_with_drafts(
         if any(not choices.start <= unit < choices.stop for unit in draft):
             raise InputError("drafts: a draft has a unit outside of the alphabet that may be written")
     book = DraftBook(drafts)
-    scorer = choices.scorer(model)
     read = cache.extent
     hidden = hidden.unsqueeze(1)  # [1, 1, D]
     calls, score = 1, 0.0
     written: list[int] = []
     proposed: tuple[int, ...] = ()
+    trust = min(_FIRST_LOOKAHEAD, lookahead)
     while True:
         # Row i scores what follows the proposal's first i units.
-        log_probabilities = F.log_softmax(scorer(hidden[0]).float(), dim=-1)
-        own = log_probabilities.argmax(dim=-1)
-        gains = log_probabilities.gather(1, own.unsqueeze(1)).squeeze(1).tolist()
+        own, gains = choices.best(model, hidden[0])
         own_ids = choices.to_ids(own).tolist()
         accepted = 0
         while accepted < len(proposed) and own_ids[accepted] == proposed[accepted]:
             accepted += 1
-        for gain, unit in zip(gains[: accepted + 1], own_ids, strict=False):
+        for gain, unit in zip(gains[: accepted + 1].tolist(), own_ids, strict=False):
             if len(written) == limit:
                 return Drafted(Continuation(tuple(written), score, ended=False), calls)
             score += gain
@@ -158,7 +158,10 @@ def continue_with_drafts(
             return Drafted(Continuation(tuple(written), score, ended=False), calls)
         # The cache holds everything but the model's own last choice; what it holds of a rejected proposal goes.
         cache.truncate(torch.tensor([read + len(written) - 1], device=hidden.device))
-        proposed = book.propose(written, min(lookahead, limit - len(written)))
+        # Positions that are checked in vain cost time: after a wrong unit fewer are asked for, and more again after
+        # right ones.
+        trust = min(lookahead, trust if not proposed else 2 * accepted + 1)
+        proposed = book.propose(written, min(trust, limit - len(written)))
         ids = torch.tensor([[written[-1], *proposed]], device=hidden.device)
         hidden = model.transform(model.embed(ids), cache=cache)
         cache.advance(ids.shape[1])

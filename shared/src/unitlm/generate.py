@@ -249,10 +249,14 @@ def read_rows(
     cache = KeyValueCache(model.config, rows, steps + room, device, embedded.dtype)
     prefix = torch.tensor(lengths if prefixes is None else prefixes, device=device)
     prompt = torch.arange(steps, device=device) < prefix.unsqueeze(1)  # [B, S]
-    hidden = model.transform(embedded, prompt=prompt, cache=cache)  # [B, S, D]
     last = torch.tensor(lengths, device=device)
+    if isinstance(model, Decoder):
+        states = model.transform(embedded, prompt=prompt, cache=cache)  # [B, S, D]
+        hidden = states[torch.arange(rows, device=device), last - 1]
+    else:
+        hidden = model.read(embedded, lengths, prompt=prompt, cache=cache)
     cache.advance(last)
-    return hidden[torch.arange(rows, device=device), last - 1], cache
+    return hidden, cache
 
 
 def fill(

@@ -60,6 +60,14 @@ class Choices:
             weight = torch.cat((weight, model.head.weight[self.end : self.end + 1]))
         return partial(F.linear, weight=weight)
 
+    def best(self, model: LanguageModel, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """The most probable columns [B] for hidden states [B, D], and their log-probabilities [B] in nats."""
+        if not isinstance(model, Decoder):
+            return model.best(hidden, self)
+        log_probabilities = F.log_softmax(self.scorer(model)(hidden).float(), dim=-1)
+        gains, columns = log_probabilities.max(dim=-1)
+        return columns, gains
+
     def to_ids(self, columns: Tensor) -> Tensor:
         """Vocabulary ids of candidate columns, of any shape."""
         ids = columns + self.start

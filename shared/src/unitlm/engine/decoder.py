@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from unitlm.adapt import LoraLinear
 from unitlm.cache import KeyValueCache
+from unitlm.engine.choosing import pick_best
 from unitlm.engine.kernels import Floats, Heads, Ints, Layers, Places, normalize, run_layers, score_ids
 from unitlm.engine.packing import pack
 from unitlm.errors import InputError
@@ -84,7 +87,23 @@ class PackedDecoder:
         Raises:
             InputError: The tokens do not fit into the cache, or a prompt is missing or comes late.
         """
-        batch, steps, _ = hidden.shape
+        places = self._places(hidden.shape[0], hidden.shape[1], prompt, cache)
+        return torch.from_numpy(self.run(hidden.flatten(0, 1).numpy(), places, cache)).view(hidden.shape)
+
+    @torch.inference_mode()
+    def read(
+        self, hidden: Tensor, lengths: Sequence[int], *, prompt: Tensor | None = None, cache: KeyValueCache
+    ) -> Tensor:
+        """As `transform`, but only of each row's first `lengths` steps, and only the state of the last one: [B, D]."""
+        places = self._places(hidden.shape[0], hidden.shape[1], prompt, cache)
+        real = np.arange(hidden.shape[1]) < np.array(lengths)[:, None]  # [B, S]
+        chosen = real.reshape(-1)
+        places = Places(places.rows[chosen], places.slots[chosen], places.visible[chosen])
+        states = self.run(hidden.numpy()[real], places, cache)
+        return torch.from_numpy(states[np.cumsum(lengths) - 1])
+
+    def _places(self, batch: int, steps: int, prompt: Tensor | None, cache: KeyValueCache) -> Places:
+        """Where `steps` new positions of each row stand."""
         if not self.config.prefix_lm:
             prompt = None
         elif prompt is None and cache.extent == 0:
@@ -94,9 +113,7 @@ class PackedDecoder:
         visible = slots + 1
         if prompt is not None:  # the positions of a prompt see all of it
             visible = np.where(prompt.numpy(), np.maximum(visible, prompt.sum(dim=1).numpy()[:, None]), visible)
-        places = Places(np.repeat(np.arange(batch), steps), slots.reshape(-1), visible.reshape(-1))
-        stream = self.run(hidden.float().flatten(0, 1).numpy(), places, cache)
-        return torch.from_numpy(stream).view(hidden.shape)
+        return Places(np.repeat(np.arange(batch), steps), slots.reshape(-1), visible.reshape(-1))
 
     def run(self, hidden: Floats, places: Places, cache: KeyValueCache) -> Floats:
         """Run the blocks over embedded positions [M, D], which are left as they are; hidden states [M, D]."""
@@ -124,6 +141,11 @@ class PackedDecoder:
         flat = np.ascontiguousarray(hidden.numpy().reshape(-1, hidden.shape[-1]))
         scores = torch.from_numpy(self.score_array(flat, choices))
         return scores.view(*hidden.shape[:-1], scores.shape[1])
+
+    def best(self, hidden: Tensor, choices: Choices) -> tuple[Tensor, Tensor]:
+        """The most probable columns [M] for hidden states [M, D], and their log-probabilities [M] in nats."""
+        columns, gains = pick_best(self.score_array(hidden.numpy(), choices))
+        return torch.from_numpy(columns), torch.from_numpy(gains)
 
     def score_array(self, hidden: Floats, choices: Choices) -> Floats:
         """The same for arrays [M, D]."""

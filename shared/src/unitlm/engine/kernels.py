@@ -30,6 +30,8 @@ Ints = NDArray[np.int64]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _GROUP_BYTES = 4 * GROUP
+# Positions of a long prompt that are multiplied before the next are: so many inputs stay in the second-level cache.
+_BLOCK = 64
 _one, _two, _four = make_tile(1), make_tile(2), make_tile(4)
 _blend_one, _blend_four = make_blend(1), make_blend(4)
 _LOG2_E = np.float32(math.log2(math.e))
@@ -147,34 +149,33 @@ def multiply(matrix: Matrix, layer: int, first: int, x: Floats, y: Floats) -> No
     words = weights.shape[1]
     inputs, input_scales = _prepare(weights, x)
     weights_at, scales_at, sums_at = weights.ctypes.data, scales.ctypes.data, sums.ctypes.data
-    inputs_at, input_scales_at, outputs_at = inputs.ctypes.data, input_scales.ctypes.data, y.ctypes.data
     input_stride, output_stride = inputs.strides[0], y.strides[0]
-    positions = x.shape[0]
-    for column in range(y.shape[1] // GROUP):
-        group = first + column
-        position = 0
-        while position < positions:
-            operands = (
-                weights_at + group * words * _GROUP_BYTES,
-                words,
-                scales_at + group * _GROUP_BYTES,
-                sums_at + group * _GROUP_BYTES,
-                inputs_at + position * input_stride,
-                input_stride,
-                input_scales_at + 4 * position,
-                outputs_at + column * _GROUP_BYTES + position * output_stride,
-                output_stride,
-            )
-            left = positions - position
-            if left >= 4:
-                _four(weights, operands)
-                position += 4
-            elif left >= 2:
-                _two(weights, operands)
-                position += 2
-            else:
-                _one(weights, operands)
-                position += 1
+    for block in range(0, x.shape[0], _BLOCK):
+        stop = min(block + _BLOCK, x.shape[0])
+        for column in range(y.shape[1] // GROUP):
+            group, position = first + column, block
+            while position < stop:
+                # Prepared inputs live as long as they are named in the loop; their address alone would not keep them.
+                operands = (
+                    weights_at + group * words * _GROUP_BYTES,
+                    words,
+                    scales_at + group * _GROUP_BYTES,
+                    sums_at + group * _GROUP_BYTES,
+                    inputs.ctypes.data + position * input_stride,
+                    input_stride,
+                    input_scales.ctypes.data + 4 * position,
+                    y.ctypes.data + column * _GROUP_BYTES + position * output_stride,
+                    output_stride,
+                )
+                if stop - position >= 4:
+                    _four(weights, operands)
+                    position += 4
+                elif stop - position >= 2:
+                    _two(weights, operands)
+                    position += 2
+                else:
+                    _one(weights, operands)
+                    position += 1
 
 
 @compiled
