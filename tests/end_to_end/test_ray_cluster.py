@@ -5,6 +5,7 @@ Nothing is lost, and nothing that was finished is done a second time.
 
 from __future__ import annotations
 
+import runpy
 import sys
 import time
 import uuid
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,10 @@ pytest.importorskip("ray")
 import ray
 from ray.cluster_utils import Cluster
 
+from molindex.molecules import MoleculeIndex
+from molindex.sharded import ShardedIndex, build_shards
+from polyvoice.evaluation.evaluate import evaluate
+from polyvoice.evaluation.judges import Judges
 from speechunits.audio import Waveform, write_wav
 from speechunits.encoders.mfcc import MfccEncoder
 from speechunits.engine import EngineOptions, RayEngine
@@ -32,6 +38,7 @@ from speechunits.extracted import read_extracted
 from speechunits.kmeans import fit_kmeans, save_kmeans
 from speechunits.listing import read_list
 
+TESTS = Path(__file__).parents[1]
 STORE_BYTES = 80 * 2**20
 # A death is to be noticed soon, and a machine that shares a slow processor is not to be taken for dead.
 HEALTH = {
@@ -97,6 +104,9 @@ class DyingMachine:
         self.numbers: list[int] = []
 
     def map(self, recipe: Any, shards: Iterable[Any]) -> Iterator[tuple[int, Any]]:
+        if self.numbers:  # dead since the first time
+            yield from RayEngine(EngineOptions(engine="ray")).map(recipe, shards)
+            return
         Thread(target=self._kill, daemon=True).start()
         watched = Watched(recipe, self._machine.node_id, self._notes)
         for number, result in RayEngine(EngineOptions(engine="ray")).map(watched, shards):
@@ -160,6 +170,59 @@ def test_extraction_outlives_a_machine(
     assert contents(tmp_path / "many", "*") == contents(tmp_path / "one", "*")
     _, utterances = read_extracted(tmp_path / "many")
     assert [row.audio for row in utterances] == [f"{number}.wav" for number in range(14) if number not in (3, 8)]
+
+
+def test_evaluation_outlives_a_machine(dying: DyingMachine, tmp_path: Path) -> None:
+    tones = SimpleNamespace(**runpy.run_path(str(TESTS / "polyvoice" / "evaluation_worker.py")))
+    lines = ["id\tsource_audio\tsource_lang\ttarget_audio\ttarget_lang"]
+    for number, text in enumerate(("uno dos", "tres", "dos uno tres", "uno", "tres tres dos uno")):
+        for language in ("es", "en"):
+            write_wav(tmp_path / f"{number}.{language}.wav", tones.speak(text))
+        lines.append(f"row{number}\t{number}.es.wav\tes\t{number}.en.wav\ten")
+    (tmp_path / "manifest.tsv").write_text("\n".join(lines) + "\n", "utf-8")
+    system, judges = tones.Interpreter(), Judges(units=tones.ToneUnits())
+    alone = evaluate(tmp_path / "manifest.tsv", tmp_path / "one", system, judges)
+    together = evaluate(tmp_path / "manifest.tsv", tmp_path / "many", system, judges, engine=dying)
+    dying.check(5)
+    assert together == alone
+    assert contents(tmp_path / "many", "**/*.*") == contents(tmp_path / "one", "**/*.*")
+    assert len(contents(tmp_path / "many", "audio/*.wav")) == 5
+
+
+SAMPLE = TESTS / "molindex" / "data" / "chebi20_sample.tsv"
+
+
+def test_fingerprinting_outlives_a_machine(
+    dying: DyingMachine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("molindex.molecules._CHUNK_ROWS", 40)
+    alone = MoleculeIndex.from_table(SAMPLE, rejects=tmp_path / "rejected.tsv")
+    together = MoleculeIndex.from_table(SAMPLE, rejects=tmp_path / "rejected.tsv", engine=dying)
+    dying.check(5)
+    alone.save(tmp_path / "one.index")
+    together.save(tmp_path / "many.index")
+    assert (tmp_path / "many.index").read_bytes() == (tmp_path / "one.index").read_bytes()
+
+
+def test_shards_of_molecules_outlive_a_machine_when_built_and_when_searched(
+    dying: DyingMachine, cluster: Cluster, tmp_path: Path
+) -> None:
+    header, *lines = SAMPLE.read_text("utf-8").splitlines()
+    tables = [tmp_path / f"{number}.tsv" for number in range(4)]
+    for number, table in enumerate(tables):
+        table.write_text("\n".join([header, *lines[number::4]]) + "\n", "utf-8")
+    assert build_shards(tables, tmp_path / "many", engine=dying) == build_shards(tables, tmp_path / "one") == len(lines)
+    dying.check(4)
+    assert contents(tmp_path / "many", "*") == contents(tmp_path / "one", "*")
+
+    machine = cluster.add_node(num_cpus=1, object_store_memory=STORE_BYTES)
+    cluster.wait_for_nodes()
+    queries = [line.split("\t")[1] for line in lines[:5]]
+    expected = ShardedIndex.open(tmp_path / "one").search_batch(queries, 30)
+    index = ShardedIndex.open(tmp_path / "many", actors=2)
+    assert index.search_batch(queries, 30) == expected
+    cluster.remove_node(machine, allow_graceful=False)
+    assert index.search_batch(queries, 30) == expected
 
 
 @dataclass(frozen=True)

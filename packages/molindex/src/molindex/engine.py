@@ -149,6 +149,17 @@ class EngineOptions:
                 ray.shutdown()
 
 
+def in_order(results: Iterable[tuple[int, Result]]) -> Iterator[Result]:
+    """The results of `Engine.map` in the order of their shards; what comes early is held back."""
+    early: dict[int, Result] = {}
+    wanted = 0
+    for number, result in results:
+        early[number] = result
+        while wanted in early:
+            yield early.pop(wanted)
+            wanted += 1
+
+
 def import_ray() -> ModuleType:
     """Ray, which is an extra of this package.
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rdkit import Chem, rdBase
 
-from molindex.engine import Engine, LocalEngine
+from molindex.engine import Engine, LocalEngine, in_order
 from molindex.errors import InputError
 from molindex.exact import ExactSearch, SortedFingerprints
 from molindex.fingerprints import Fingerprint
@@ -303,7 +303,7 @@ def _fingerprint_chunks(
     batches = iter(lambda: list(islice(stream, _CHUNK_ROWS)), [])
     if engine is not None or workers == 1:
         recipe = _ChunkRecipe(file, fingerprint)
-        yield from _in_order((engine or LocalEngine()).map(recipe, batches))
+        yield from in_order((engine or LocalEngine()).map(recipe, batches))
         return
     # spawn: forking a process that already runs OpenMP threads (faiss) may hang the child.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
@@ -326,17 +326,6 @@ class _ChunkRecipe:
 
     def prepare(self) -> Callable[[list[Row | Rejected]], _Chunk]:
         return partial(_fingerprint_chunk, file=self.file, fingerprint=self.fingerprint)
-
-
-def _in_order(numbered: Iterable[tuple[int, _Chunk]]) -> Iterator[_Chunk]:
-    """Results in the order of their numbers, which are all numbers from 0 in any order."""
-    early: dict[int, _Chunk] = {}
-    wanted = 0
-    for number, chunk in numbered:
-        early[number] = chunk
-        while wanted in early:
-            yield early.pop(wanted)
-            wanted += 1
 
 
 def _fingerprint_chunk(batch: list[Row | Rejected], file: str, fingerprint: Fingerprint) -> _Chunk:

@@ -24,11 +24,11 @@ from rdkit import Chem
 
 from molindex.engine import Engine, LocalEngine, import_ray
 from molindex.errors import InputError
-from molindex.exact import Metric
 from molindex.fingerprints import Fingerprint
 from molindex.molecules import MoleculeIndex
 from molindex.neighbours import Neighbour
 from molindex.progress import track
+from molindex.similarity import Metric
 from molindex.smiles import parse_smiles
 from molindex.storage import read_index
 from molindex.tables import Backslashes, Columns
@@ -232,9 +232,9 @@ class _Keeper:
 
 def _start_keepers(shards: Sequence[_Shard], actors: int) -> Callable[[Question], list[list[Neighbour]]]:
     ray = import_ray()
-    # A keeper whose machine dies begins anew on another one, and is asked again.
-    endless = {"max_restarts": -1, "max_task_retries": -1}
-    keeper = ray.remote(_Keeper).options(num_cpus=1, scheduling_strategy="SPREAD", **endless)
+    # A keeper whose machine dies begins anew on another one, and is asked again. Without num_cpus it takes a processor
+    # to be placed but none to stay, so that the machines that are left can hold them all.
+    keeper = ray.remote(_Keeper).options(max_restarts=-1, max_task_retries=-1, scheduling_strategy="SPREAD")
     keepers = [keeper.remote(shards[number::actors]) for number in range(min(actors, len(shards)))]
 
     def ask(question: Question) -> list[list[Neighbour]]:

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from polyvoice.errors import InputError
 from polyvoice.pipeline.settings import PipelineOptions
-
-if TYPE_CHECKING:
-    from polyvoice.bundle.loading import Bundle
-    from polyvoice.evaluation.evaluate import System
-    from polyvoice.evaluation.unit_encoder import UnitEncoder
+from speechunits.engine import EngineOptions
 
 
 @dataclass(frozen=True)
@@ -57,46 +52,38 @@ class Evaluate:
     """torch device of the judges."""
     json: bool = False
     """Print scores.json on stdout instead of a table."""
+    engine: Annotated[EngineOptions, arg(name="")] = field(default_factory=EngineOptions)
+    """Where rows are translated and judged; machines of a cluster see the same files under the same paths."""
 
     def run(self) -> None:
         """Evaluate, and print the scores."""
         from polyvoice.cli.scores import print_evaluation
         from polyvoice.evaluation.evaluate import evaluate, select_rows
-        from polyvoice.evaluation.judges import load_judges
         from polyvoice.evaluation.recognizers import DEFAULTS
+        from polyvoice.evaluation.staff import Staff
 
-        bundle = self._load_bundle()
-        languages = [row.target_lang for row in select_rows(self.manifest, self.split)]
-        units = self._load_unit_encoder(bundle)
-        recognizers = self.recognizers or DEFAULTS
-        judges = load_judges(recognizers, languages, units=units, skip=self.skip, device=self.device)
-        system = self._load_system(bundle)
-        evaluation = evaluate(self.manifest, self.out, system, judges, split=self.split, seed=self.seed)
+        staff = Staff(
+            bundle=self.bundle,
+            outputs=self.outputs,
+            options=self.options,
+            recognizers=tuple(self.recognizers or DEFAULTS),
+            languages=tuple(dict.fromkeys(row.target_lang for row in select_rows(self.manifest, self.split))),
+            encoder=self.encoder,
+            layer=self.layer,
+            kmeans=self.kmeans,
+            skip=self.skip,
+            device=self.device,
+        )
+        system, judges = staff.load_system(), staff.load_judges()
+        with self.engine.open() as engine:
+            evaluation = evaluate(
+                self.manifest,
+                self.out,
+                system,
+                judges,
+                split=self.split,
+                seed=self.seed,
+                engine=engine,
+                employer=staff,
+            )
         print_evaluation(evaluation, self.out, as_json=self.json)
-
-    def _load_bundle(self) -> Bundle | None:
-        """The bundle that translates or hears units; None for speech of another system where none is given."""
-        if self.outputs is not None and self.bundle is None:
-            return None
-        from polyvoice.bundle import load
-        from polyvoice.bundle.shipped import shipped_bundle
-
-        return load(self.bundle or shipped_bundle(), self.device)
-
-    def _load_system(self, bundle: Bundle | None) -> System:
-        if bundle is None or self.outputs is not None:
-            from polyvoice.evaluation.translator import Recordings
-
-            return Recordings(self.outputs or Path())
-        from polyvoice.pipeline.translator import SpeechTranslator
-
-        return SpeechTranslator(bundle, self.options)
-
-    def _load_unit_encoder(self, bundle: Bundle | None) -> UnitEncoder | None:
-        from polyvoice.evaluation.unit_encoder import ClusteredUnits, load_unit_encoder
-
-        if self.encoder is not None and self.layer is not None and self.kmeans is not None:
-            return load_unit_encoder(self.encoder, self.layer, self.kmeans, self.device)
-        if (self.encoder, self.layer, self.kmeans) != (None, None, None):
-            raise InputError("the unit error rate needs all three of --encoder, --layer and --kmeans")
-        return ClusteredUnits(bundle.encoder, bundle.kmeans) if bundle else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from polyvoice.corpus.manifest import PairRow, read_manifest
 from polyvoice.errors import InputError
 from polyvoice.evaluation.journal import Journal
-from polyvoice.evaluation.judges import Judges, Reference
+from polyvoice.evaluation.judges import Judges
 from polyvoice.evaluation.results import METRICS_VERSION, Evaluation, score_directions, score_rows
 from polyvoice.evaluation.rows import EvaluatedRow, Translation, UnitRuns
 from polyvoice.evaluation.run_folder import (
@@ -25,15 +24,24 @@ from polyvoice.evaluation.run_folder import (
     digest_manifest,
     open_run_folder,
 )
+from polyvoice.evaluation.staff import (
+    Employer,
+    JudgeRows,
+    JudgeTask,
+    Present,
+    System,
+    TranslateRows,
+    relative_to_run,
+)
 from polyvoice.evaluation.statistics import Resampling
-from polyvoice.evaluation.translator import Recordings, Translator, file_stem
-from speechunits.audio import Waveform, read_audio, write_wav
+from polyvoice.evaluation.translator import Recordings, Translated, file_stem
+from speechunits.audio import write_wav
+from speechunits.engine import Engine, LocalEngine, in_order
 from unitlm.files import write_json
 
 if TYPE_CHECKING:
     from unitlm.files import Json
 
-System = Translator | Recordings
 Split = Literal["train", "dev", "test"]
 
 
@@ -46,6 +54,8 @@ def evaluate(
     split: Split = "test",
     seed: int = 0,
     resampling: Resampling | None = None,
+    engine: Engine | None = None,
+    employer: Employer | None = None,
 ) -> Evaluation:
     """Translate the rows of a manifest, judge the speech beside the reference speech, and write the scores.
 
@@ -60,6 +70,9 @@ def evaluate(
         split: which rows; those of a manifest without this column are all of split test.
         seed: of the translations; a row's own seed follows from this one and its id.
         resampling: how intervals are made.
+        engine: translates and judges the rows; this process by default. What is written is the same but for the
+            seconds, which are measured.
+        employer: provides `system` and `judges` on the engine's machines; by default they are copied with every row.
 
     Raises:
         InputError: the manifest cannot be used, or `out` holds a run of another system or other rows.
@@ -74,9 +87,12 @@ def evaluate(
     digest = digest_manifest(rows, Path(os.path.abspath(manifest.parent)))  # noqa: PTH100 - as read_manifest has it
     translating: dict[str, Json] = {"manifest": digest, "system": system.identity, "seed": seed}
     open_run_folder(out, translating)
-    run = _Run(rows, out, system, judges, seed)
-    translations = run.translate()
-    judged = run.judge(translations)
+    engine = engine or LocalEngine()
+    if employer is None or isinstance(engine, LocalEngine):
+        employer = Present(system, judges)
+    run = _Run(rows, out, engine)
+    translations = run.find(system) if isinstance(system, Recordings) else run.translate(TranslateRows(employer, seed))
+    judged = run.judge(JudgeRows(employer), translations, judges.identity)
     evaluation = Evaluation(
         rows=tuple(judged),
         scores=score_rows(judged, resampling),
@@ -105,92 +121,62 @@ def select_rows(manifest: Path, split: Split) -> list[PairRow]:
 class _Run:
     """One run's rows on their way through translating and judging."""
 
-    def __init__(self, rows: Sequence[PairRow], out: Path, system: System, judges: Judges, seed: int) -> None:
+    def __init__(self, rows: Sequence[PairRow], out: Path, engine: Engine) -> None:
         self._rows = rows
         self._out = out
-        self._system = system
-        self._judges = judges
-        self._seed = seed
+        self._engine = engine
         self._ids = {position: row.id for position, row in enumerate(rows)}
 
-    def translate(self) -> list[Translation]:
+    def find(self, recordings: Recordings) -> list[Translation]:
+        """Take the rows' speech from a folder."""
+        found = [recordings.find(row.id) for row in self._rows]
+        if not any(found):
+            raise InputError(f"{recordings.identity}: no file is named after an id of the manifest")
+        return [
+            Translation(position, row.id, relative_to_run(path, self._out) if path else None)
+            for position, (row, path) in enumerate(zip(self._rows, found, strict=True))
+        ]
+
+    def translate(self, recipe: TranslateRows) -> list[Translation]:
         """Translate the rows that are not translated yet."""
-        if isinstance(self._system, Recordings):
-            found = [self._system.find(row.id) for row in self._rows]
-            if not any(found):
-                raise InputError(f"{self._system.identity}: no file is named after an id of the manifest")
-            return [
-                Translation(position, row.id, self._relative(path) if path else None)
-                for position, (row, path) in enumerate(zip(self._rows, found, strict=True))
-            ]
         with Journal(self._out / TRANSLATIONS_FILE, Translation.from_json, self._ids) as journal:
+            waiting = self._waiting(journal.rows)
             with _progress("translating", len(self._rows), len(journal.rows)) as step:
-                for position, row in self._waiting(journal.rows):
-                    journal.append(self._translate(self._system, position, row))
+                translated = in_order(self._engine.map(recipe, [row for _, row in waiting]))
+                for (position, row), said in zip(waiting, translated, strict=True):
+                    journal.append(self._keep(position, row, said))
                     step()
             return [journal.rows[position] for position in range(len(self._rows))]
 
-    def judge(self, translations: Sequence[Translation]) -> list[EvaluatedRow]:
-        """Judge the rows that these judges have not judged yet."""
+    def judge(
+        self, recipe: JudgeRows, translations: Sequence[Translation], identity: Mapping[str, str]
+    ) -> list[EvaluatedRow]:
+        """Judge the rows that the judges of this identity have not judged yet."""
         with Journal(self._out / ROWS_FILE, EvaluatedRow.from_json, self._ids) as journal:
             # With the file locked: no other process judges between the question and the answer.
-            if change_judges(self._out, dict(self._judges.identity)):
+            if change_judges(self._out, dict(identity)):
                 journal.clear()
+            tasks = [
+                JudgeTask(position, row, translations[position], self._out)
+                for position, row in self._waiting(journal.rows)
+            ]
             with _progress("judging", len(self._rows), len(journal.rows)) as step:
-                for position, row in self._waiting(journal.rows):
-                    journal.append(self._judge(position, row, translations[position]))
+                for judged in in_order(self._engine.map(recipe, tasks)):
+                    journal.append(judged)
                     step()
             return [journal.rows[position] for position in range(len(self._rows))]
 
     def _waiting(self, done: Mapping[int, object]) -> list[tuple[int, PairRow]]:
         return [(position, row) for position, row in enumerate(self._rows) if position not in done]
 
-    def _translate(self, system: Translator, position: int, row: PairRow) -> Translation:
-        # Not the position alone: the same row of another manifest is to get the same speech.
-        seed = zlib.crc32(f"{self._seed} {row.id}".encode())
-        said = system.translate(_source(row), row.source_lang, row.target_lang, seed=seed)
+    def _keep(self, position: int, row: PairRow, said: Translated) -> Translation:
+        """Write the speech of a row."""
         audio = None
         if said.waveform is not None:
             audio = f"{AUDIO_FOLDER}/{file_stem(row.id)}.wav"
             write_wav(self._out / audio, said.waveform)
         units = UnitRuns.of(said.runs)
         return Translation(position, row.id, audio, units, said.text, dict(said.seconds), said.first_audio_s)
-
-    def _judge(self, position: int, row: PairRow, translation: Translation) -> EvaluatedRow:
-        source = _source(row)
-        output = read_audio(self._out / translation.audio) if translation.audio else None
-        target = read_audio(row.target_audio) if row.target_audio else None
-        source_units, output_units, target_units = self._judges.hear_units([source, output, target])
-        reference = Reference(source, row.target_text, row.target_lang, target_units)
-        return EvaluatedRow(
-            position=position,
-            id=row.id,
-            source_lang=row.source_lang,
-            target_lang=row.target_lang,
-            source_audio=self._relative(_source_path(row)),
-            source_text=row.source_text,
-            source_duration_s=source.duration_s,
-            source_units=source_units,
-            target_audio=self._relative(row.target_audio) if row.target_audio else None,
-            target_text=row.target_text,
-            translation=translation,
-            output=self._judges.judge(output, output_units, reference),
-            reference=self._judges.judge(target, target_units, reference) if target else None,
-        )
-
-    def _relative(self, path: Path) -> str:
-        """A path as seen from the run's folder, so that both can be moved together."""
-        return Path(os.path.relpath(path, self._out)).as_posix()
-
-
-def _source_path(row: PairRow) -> Path:
-    if row.source_audio is None:
-        raise InputError(f"row {row.id}: there is no source_audio")
-    return row.source_audio
-
-
-def _source(row: PairRow) -> Waveform:
-    return read_audio(_source_path(row))
 
 
 @contextmanager
