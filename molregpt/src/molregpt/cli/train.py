@@ -8,7 +8,9 @@ from typing import Annotated
 
 from tyro.conf import arg
 
+from molregpt.errors import InputError
 from molregpt.local.settings import TrainSettings
+from unitlm.dry_run import DryRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,19 +26,30 @@ class Train:
         molecules: Table with a column SMILES: molecules without descriptions, for exercises.
         names: Table with columns SMILES and name: systematic names, for exercises.
         settings: Shape, course and examples.
+        machines: For --dry-run, which needs no tables and no folder.
+        json: Print the figures of --dry-run as one JSON object.
     """
 
-    pairs: tuple[Path, ...]
-    held_out: Path
-    out: Path
+    pairs: tuple[Path, ...] = ()
+    held_out: Path | None = None
+    out: Path | None = None
     molecules: Path | None = None
     names: Path | None = None
     settings: Annotated[TrainSettings, arg(name="")] = field(default_factory=TrainSettings)
+    machines: Annotated[DryRun, arg(name="")] = field(default_factory=DryRun)
+    json: bool = False
 
     def run(self) -> None:
-        """Train, and print where the model is."""
-        from molregpt.local.training import train_local
+        """Train, and print where the model is, or what that would cost."""
+        from molregpt.local.training import estimate_local, train_local
 
+        if self.machines.dry_run:
+            from unitlm.dry_run import print_estimate
+
+            print_estimate(estimate_local(self.settings, self.machines), as_json=self.json)
+            return
+        if not self.pairs or self.held_out is None or self.out is None:
+            raise InputError("training needs --pairs, --held-out and --out; only --dry-run does without")
         print(
             train_local(self.pairs, self.held_out, self.out, self.settings, molecules=self.molecules, names=self.names)
         )

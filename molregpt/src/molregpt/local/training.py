@@ -22,11 +22,13 @@ from molregpt.database import Database, join_tables
 from molregpt.errors import InputError
 from molregpt.local.corpus import write_molecule_shards, write_pair_shards
 from molregpt.local.facts import state_facts
-from molregpt.local.language import build_vocabulary
+from molregpt.local.language import ALL_TASKS, SMILES_PIECES, TEXT_PIECES, build_vocabulary
 from molregpt.local.names import read_molecules
 from molregpt.local.settings import TrainSettings
 from molregpt.records import Pair
+from unitlm.alphabet import Bytes
 from unitlm.checkpoint import load_model, save_model
+from unitlm.dry_run import DryRun, Estimate, estimate_run
 from unitlm.files import Json
 from unitlm.model import Decoder, ModelConfig
 from unitlm.objective import causal_objective
@@ -76,32 +78,12 @@ def train_local(
     plain = replace(corpus, passes=1, nearest_share=1.0, respelled_share=0.0, learned_passes=0)
     watched_shards = write_pair_shards(out / "held_out", watched, pool, vocabulary, plain)
 
-    size, course = settings.size, settings.course
-    config = ModelConfig(
-        vocabulary_size=vocabulary.size,
-        width=size.width,
-        layers=size.layers,
-        heads=size.heads,
-        key_value_heads=size.heads,
-        feed_forward_width=size.feed_forward_width,
-        dropout=size.dropout,
-    )
-    model = Decoder(config)
-    model.reset_parameters(torch.Generator().manual_seed(course.seed))
-    run = TrainConfig(
-        **asdict(course),
-        sequence_length=corpus.longest,
-        schedule="wsd",
-        final_factor=0.05,
-        average_decay=0.998,
-        precision="bf16",
-        optimizer="muon",
-        mixed_shards=16,
-        evaluation_batches=12,
-    )
+    model = Decoder(model_config(settings, vocabulary.size))
+    model.reset_parameters(torch.Generator().manual_seed(settings.course.seed))
+    run = train_config(settings)
     result = train(model, causal_objective, run, out / "train", ShardSet(*shards), ShardSet(*watched_shards))
     if not result.finished:
-        raise InputError(f"{out}: stopped at step {result.step} of {course.steps}; give the same command to go on")
+        raise InputError(f"{out}: stopped at step {result.step} of {run.steps}; give the same command to go on")
     card: dict[str, Json] = {
         "pairs": len(pairs),
         "molecules": len(smiles),
@@ -112,6 +94,42 @@ def train_local(
         "longest": corpus.longest,
     }
     return pack_model(out / "model", load_model(result.checkpoint, part="average"), vocabulary, card)
+
+
+def model_config(settings: TrainSettings, vocabulary_size: int) -> ModelConfig:
+    """The shape of the model, for so many ids."""
+    size = settings.size
+    return ModelConfig(
+        vocabulary_size=vocabulary_size,
+        width=size.width,
+        layers=size.layers,
+        heads=size.heads,
+        key_value_heads=size.heads,
+        feed_forward_width=size.feed_forward_width,
+        dropout=size.dropout,
+    )
+
+
+def train_config(settings: TrainSettings) -> TrainConfig:
+    """What the training loop is told."""
+    return TrainConfig(
+        **asdict(settings.course),
+        sequence_length=settings.corpus.longest,
+        schedule="wsd",
+        final_factor=0.05,
+        average_decay=0.998,
+        precision="bf16",
+        optimizer="muon",
+        mixed_shards=16,
+        evaluation_batches=12,
+    )
+
+
+def estimate_local(settings: TrainSettings, machines: DryRun) -> Estimate:
+    """Count what the training would cost, if the vocabulary takes all the pieces that it may."""
+    without = Vocabulary.build([Bytes("text"), Bytes("smiles")], ALL_TASKS)
+    size = without.size - sum(alphabet.size for alphabet in without.alphabets.values()) + TEXT_PIECES + SMILES_PIECES
+    return estimate_run("local model", model_config(settings, size), train_config(settings), machines)
 
 
 def pack_model(folder: Path, model: Decoder, vocabulary: Vocabulary, card: Mapping[str, Json]) -> Path:
