@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,10 +63,10 @@ class Reporter:
         self._log.write(step, values)
         self._progress.update(self._task, description=f"loss {report.loss:.4f}, {speed:,.0f} tokens/s")
 
-    def evaluated(self, step: int, loss: float) -> None:
-        """Write down an evaluation."""
+    def evaluated(self, step: int, loss: float, figures: Mapping[str, float]) -> None:
+        """Write down an evaluation, and what else was found out."""
         if self._log is not None:
-            self._log.write(step, {"held_out_loss": loss})
+            self._log.write(step, {"held_out_loss": loss, **figures})
 
     def __enter__(self) -> Reporter:
         self._progress.start()

@@ -9,8 +9,8 @@ batch, the number of processes and the accumulation change results by rounding o
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -44,6 +44,9 @@ from unitlm.settings import parse_settings
 from unitlm.shards import ShardSet
 from unitlm.train_config import FREE, TrainConfig
 
+Watch = Callable[[Decoder], Mapping[str, float]]
+"""Finds out more of a model on its way, in evaluation mode and with its averaged weights: figures for the diary."""
+
 
 @dataclass(frozen=True)
 class TrainResult:
@@ -70,6 +73,7 @@ def train(
     run_folder: Path,
     shards: ShardSet,
     held_out: ShardSet | None = None,
+    watch: Watch | None = None,
 ) -> TrainResult:
     """Train `model`, from the run folder's last checkpoint if it has one.
 
@@ -82,6 +86,7 @@ def train(
         run_folder: Where everything goes, on a disk that all processes share; one run has one folder.
         shards: What to train on.
         held_out: What to evaluate on.
+        watch: Asked after each evaluation, in the first process; not under FSDP2, where none holds the whole model.
 
     Returns:
         How it ended.
@@ -113,7 +118,7 @@ def train(
                 reporter.update(step, position.epoch, report, write=last or step % config.log_every == 0)
                 if held_out is not None and (last or _due(step, config.evaluate_every)):
                     held_out_loss = trainer.evaluate(held_out)
-                    reporter.evaluated(step, held_out_loss)
+                    reporter.evaluated(step, held_out_loss, trainer.ask(watch) if watch is not None else {})
                 if last or stopped or _due(step, config.checkpoint_every):
                     trainer.save(run_folder, position)
                 if stopped:
@@ -234,7 +239,7 @@ class _Trainer:
         """Mean loss per target over `held_out`, with the averaged weights when there are such; every time the same."""
         self._parallel.eval()
         totals = torch.zeros(2, dtype=torch.float64, device=self._processes.device)
-        with self._average.in_place_of_weights() if self._average is not None else nullcontext():
+        with self._averaged():
             shares = read_ahead(self.shares(held_out, DataPosition(seed=0), epochs=1))
             for index, (share, _) in enumerate(islice(shares, self._config.evaluation_batches or None)):
                 for number, micro_batch in share.micro_batches:
@@ -245,6 +250,18 @@ class _Trainer:
         if weight_sum <= 0.0:
             raise InputError("evaluation: the held-out shards have no targets")
         return cast(float, loss_sum / weight_sum)
+
+    @torch.no_grad()
+    def ask(self, watch: Watch) -> Mapping[str, float]:
+        """What `watch` says, in the process whose diary it is for."""
+        if not self._processes.is_first or _is_spread(self._config, self._processes):
+            return {}
+        self._model.eval()
+        with self._averaged():
+            return watch(self._model)
+
+    def _averaged(self) -> AbstractContextManager[None]:
+        return self._average.in_place_of_weights() if self._average is not None else nullcontext()
 
     def save(self, run_folder: Path, position: DataPosition) -> None:
         """Write a checkpoint of the present step, whole whatever the number of processes."""
@@ -298,8 +315,13 @@ class _Trainer:
 def _may_compile(model: Decoder, config: TrainConfig, processes: Processes) -> bool:
     """Compiled blocks are for long runs on CPUs; under FSDP2 weights are not where compiled code expects them."""
     tokens = config.steps * config.batch_rows * config.sequence_length
-    spread = processes.count > 1 and config.strategy == "fsdp"
-    return processes.device.type == "cpu" and not spread and compilation.is_worthwhile(model, tokens)
+    alone = processes.device.type == "cpu" and not _is_spread(config, processes)
+    return alone and compilation.is_worthwhile(model, tokens)
+
+
+def _is_spread(config: TrainConfig, processes: Processes) -> bool:
+    """Whether each process holds a part of the model only."""
+    return processes.count > 1 and config.strategy == "fsdp"
 
 
 @contextmanager

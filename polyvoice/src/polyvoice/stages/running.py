@@ -115,7 +115,8 @@ class StagePlan:
         shifted: whether a position's target is the next id, or its own.
         course: steps and rates.
         settings: all settings, by group, for `stage.json`.
-        score: figures of a finished stage's folder on the held-out shards, computed on a device; for metrics.jsonl.
+        watch: figures of the model on the held-out shards, found out beside each held-out loss; for metrics.jsonl.
+        score: figures of the finished stage's folder, computed on a device; the last line of metrics.jsonl.
     """
 
     stage: StageName
@@ -125,7 +126,8 @@ class StagePlan:
     shifted: bool
     course: Course
     settings: Mapping[str, Json]
-    score: Callable[[Path, ShardSet, str], Mapping[str, float]] | None = None
+    watch: Callable[[Decoder, ShardSet], Mapping[str, float]] | None = None
+    score: Callable[[Path, str], Mapping[str, float]] | None = None
 
 
 def open_data(manifest: Path, extracted: Path, *, with_codes: bool) -> StageData:
@@ -199,14 +201,18 @@ def run_stage(out: Path, data: StageData, prepared: Prepared, plan: StagePlan) -
     model.reset_parameters(torch.Generator().manual_seed(course.seed))
     held_out = ShardSet(out / "held_out") if (out / "held_out").is_dir() else None
     config = course.train_config(plan.size.learning_rate, shifted=plan.shifted)
+
+    def watch(decoder: Decoder) -> Mapping[str, float]:
+        return {} if plan.watch is None or held_out is None else plan.watch(decoder, held_out)
+
     with join_processes(course.device) as processes:
-        result = train(model, plan.objective, config, out / "train", ShardSet(out / "shards"), held_out)
+        result = train(model, plan.objective, config, out / "train", ShardSet(out / "shards"), held_out, watch)
         if not result.finished:
             raise InputError(f"{out}: stopped at step {result.step} of {course.steps}; give the same command to go on")
         if processes.is_first:
             _finish(out, data, prepared, plan, result)
             if plan.score is not None and held_out is not None:
-                _log(out / "train", result.step, plan.score(out / "model", held_out, str(processes.device)))
+                _log(out / "train", result.step, plan.score(out / "model", str(processes.device)))
         processes.any(False)  # nobody reports success before the model is there
     return out / "model"
 

@@ -192,21 +192,23 @@ class FirstLevelModel:
             )
         return [np.array(row.ids, np.int64) - self._start for row in written]
 
-    @torch.inference_mode()
-    def count_hits(self, example: Example) -> dict[int, tuple[int, int]]:
-        """For level 0, how many learned codes the model would have chosen after the true ones, and of how many."""
-        device = self._model.embedding.weight.device
-        ids = torch.from_numpy(example.ids.astype(np.int64)).to(device)
-        targets = ids[1:] if ids.dim() == 1 else ids[1:, -1]
-        learned = torch.from_numpy(example.loss_mask[1:].copy()).to(device)
-        learned &= (targets >= self._start) & (targets < self._stop)  # in the paper's layout the end is learned too
-        conditions = None
-        if example.conditions is not None:
-            conditions = torch.from_numpy(example.conditions[:-1].astype(np.int64)).to(device).unsqueeze(0)
-        among = torch.arange(self._start, self._stop, device=device).unsqueeze(0)
-        logits = self._model(ids[:-1].unsqueeze(0), conditions=conditions, at=learned.unsqueeze(0), among=among)
-        right = logits.argmax(dim=-1) + self._start == targets[learned]
-        return {0: (int(right.sum()), len(right))}
+
+@torch.inference_mode()
+def count_first_level_hits(vocabulary: Vocabulary, model: Decoder, example: Example) -> dict[int, tuple[int, int]]:
+    """For level 0, how many learned codes the model would have chosen after the true ones, and of how many."""
+    start, stop = vocabulary.span(LEVEL)
+    device = model.embedding.weight.device
+    ids = torch.from_numpy(example.ids.astype(np.int64)).to(device)
+    targets = ids[1:] if ids.dim() == 1 else ids[1:, -1]
+    learned = torch.from_numpy(example.loss_mask[1:].copy()).to(device)
+    learned &= (targets >= start) & (targets < stop)  # in the paper's layout the end is learned too
+    conditions = None
+    if example.conditions is not None:
+        conditions = torch.from_numpy(example.conditions[:-1].astype(np.int64)).to(device).unsqueeze(0)
+    among = torch.arange(start, stop, device=device).unsqueeze(0)
+    logits = model(ids[:-1].unsqueeze(0), conditions=conditions, at=learned.unsqueeze(0), among=among)
+    right = logits.argmax(dim=-1) + start == targets[learned]
+    return {0: (int(right.sum()), len(right))}
 
 
 def build_first_level_vocabulary(

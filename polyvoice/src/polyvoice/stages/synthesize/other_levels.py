@@ -207,45 +207,46 @@ class OtherLevelsModel:
             raise InputError(
                 f"synthesize: prompts have codes of {self._spans.levels} levels, and targets all of equally many"
             )
-        steps, asked, conditions, segments = self._batch([self.writer.example(example) for example in examples])
+        batch = _Batch.of([self.writer.example(example) for example in examples], self._spans.levels, self._device)
+        steps, asked = batch.steps, batch.asked
         for number in range(known.pop(), self._spans.levels):
             level = torch.full((len(examples),), number, device=steps.device)
-            best = self._choose(steps, asked, conditions, segments, level)
+            best = _choose(self._model, self._spans, batch, level)
             steps[..., 1 + number][asked] = best + self._spans.first(level[0])
         first = self._spans.first(torch.arange(self._spans.levels, device=steps.device))
         return [(row[mask][:, 1:] - first).T.cpu().numpy() for row, mask in zip(steps, asked, strict=True)]
 
-    @torch.inference_mode()
-    def count_hits(self, example: Example) -> dict[int, tuple[int, int]]:
-        """For each level, how many codes the model would have chosen above the true ones, and of how many."""
-        steps, asked, conditions, segments = self._batch([example])
-        hits = {}
-        for number in range(1, self._spans.levels):
-            level = torch.full((1,), number, device=steps.device)
-            best = self._choose(steps, asked, conditions, segments, level) + self._spans.first(level)
-            right = best == steps[..., 1 + number][asked]
-            hits[number] = (int(right.sum()), len(right))
-        return hits
+    @property
+    def _device(self) -> torch.device:
+        return self._model.embedding.weight.device
 
-    def _choose(
-        self, steps: Tensor, asked: Tensor, conditions: Tensor, segments: Tensor | None, level: Tensor
-    ) -> Tensor:
-        """The best code of each frame that is asked for, row by row: `[N]`."""
-        logits = self._model(
-            self._spans.hide(steps, asked, level),
-            segments=segments,
-            conditions=conditions,
-            stage=level - 1,
-            at=asked,
-            among=self._spans.ids(level),
-        )
-        return cast(Tensor, logits.argmax(dim=-1))
 
-    def _batch(self, examples: Sequence[Example]) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        """Steps `[B, S, 1 + K]`, asked frames, conditions and, where rows are padded, segments `[B, S]`."""
-        device, longest = self._model.embedding.weight.device, max(len(example.ids) for example in examples)
-        shape = (len(examples), longest)
-        steps = np.full((*shape, 1 + self._spans.levels), ABSENT, np.int64)
+@torch.inference_mode()
+def count_other_levels_hits(spans: CodeSpans, model: Decoder, example: Example) -> dict[int, tuple[int, int]]:
+    """For each level, how many codes the model would have chosen above the true ones, and of how many."""
+    batch = _Batch.of([example], spans.levels, model.embedding.weight.device)
+    hits = {}
+    for number in range(1, spans.levels):
+        level = torch.full((1,), number, device=batch.steps.device)
+        right = _choose(model, spans, batch, level) + spans.first(level) == batch.steps[..., 1 + number][batch.asked]
+        hits[number] = (int(right.sum()), len(right))
+    return hits
+
+
+@dataclass(frozen=True, eq=False)
+class _Batch:
+    """Steps `[B, S, 1 + K]`, asked frames, conditions and, where rows are padded, segments `[B, S]`."""
+
+    steps: Tensor
+    asked: Tensor
+    conditions: Tensor
+    segments: Tensor | None
+
+    @classmethod
+    def of(cls, examples: Sequence[Example], levels: int, device: torch.device) -> _Batch:
+        """Put examples of one length or several into rows."""
+        shape = (len(examples), max(len(example.ids) for example in examples))
+        steps = np.full((*shape, 1 + levels), ABSENT, np.int64)
         asked, conditions = np.zeros(shape, np.bool_), np.full(shape, ABSENT, np.int64)
         segments = np.full(shape, ABSENT, np.int64)
         for row, example in enumerate(examples):
@@ -254,7 +255,20 @@ class OtherLevelsModel:
             if example.conditions is not None:
                 conditions[row, :stop] = example.conditions
         on_device = [torch.from_numpy(values).to(device) for values in (steps, asked, conditions, segments)]
-        return on_device[0], on_device[1], on_device[2], on_device[3] if (segments < 0).any() else None
+        return cls(on_device[0], on_device[1], on_device[2], on_device[3] if (segments < 0).any() else None)
+
+
+def _choose(model: Decoder, spans: CodeSpans, batch: _Batch, level: Tensor) -> Tensor:
+    """The best code of each frame that is asked for, row by row: `[N]`."""
+    logits = model(
+        spans.hide(batch.steps, batch.asked, level),
+        segments=batch.segments,
+        conditions=batch.conditions,
+        stage=level - 1,
+        at=batch.asked,
+        among=spans.ids(level),
+    )
+    return cast(Tensor, logits.argmax(dim=-1))
 
 
 def build_other_levels_vocabulary(clusters: int, codes: CodesInfo) -> Vocabulary:

@@ -9,19 +9,19 @@ from pathlib import Path
 from polyvoice.errors import InputError
 from polyvoice.stages.presets import PRESETS
 from polyvoice.stages.running import Material, StagePlan, open_data, prepare_stage, run_stage
-from polyvoice.stages.synthesize.accuracy import score_levels
+from polyvoice.stages.synthesize.accuracy import watch_levels
 from polyvoice.stages.synthesize.data import Rates, write_voice_shards
 from polyvoice.stages.synthesize.first_level import (
-    FirstLevelModel,
     FirstLevelWriter,
     build_first_level_vocabulary,
+    count_first_level_hits,
 )
 from polyvoice.stages.synthesize.other_levels import (
     CodeSpans,
     LevelObjective,
-    OtherLevelsModel,
     OtherLevelsWriter,
     build_other_levels_vocabulary,
+    count_other_levels_hits,
 )
 from polyvoice.stages.synthesize.settings import FirstLevelSettings, OtherLevelsSettings
 from unitlm.objective import causal_objective
@@ -34,8 +34,8 @@ def train_first_level(manifest: Path, extracted: Path, out: Path, settings: Firs
     Args:
         manifest: the pair manifest; its split dev, if any, is held out.
         extracted: the folder of `speechunits extract`, with units and codes.
-        out: the run's folder; see `polyvoice.stages.running`. The last line of its train/metrics.jsonl holds the
-            accuracy on held-out pairs.
+        out: the run's folder; see `polyvoice.stages.running`. Beside each held-out loss its train/metrics.jsonl holds
+            the accuracy of each level on held-out pairs.
         settings: everything else.
 
     Returns:
@@ -82,7 +82,7 @@ def train_first_level(manifest: Path, extracted: Path, out: Path, settings: Firs
         shifted=True,
         course=course,
         settings={"preset": settings.preset, "voice": asdict(voice), "layout": asdict(layout)},
-        score=lambda folder, held_out, device: score_levels(FirstLevelModel.load(folder, device), held_out),
+        watch=partial(watch_levels, partial(count_first_level_hits, prepared.vocabulary)),
     )
     return run_stage(out, data, prepared, plan)
 
@@ -120,15 +120,15 @@ def train_other_levels(manifest: Path, extracted: Path, out: Path, settings: Oth
         lambda _: build_other_levels_vocabulary(units.clusters, codes),
         write,
     )
-    size = PRESETS[settings.preset]["other_levels"]
+    size, spans = PRESETS[settings.preset]["other_levels"], CodeSpans.of(prepared.vocabulary)
     plan = StagePlan(
         stage="other_levels",
         size=size,
         model=settings.model_config(prepared.vocabulary.size, len(prepared.languages), codes.levels),
-        objective=LevelObjective(CodeSpans.of(prepared.vocabulary), settings.noise),
+        objective=LevelObjective(spans, settings.noise),
         shifted=False,
         course=course,
         settings={"preset": settings.preset, "voice": asdict(voice), "noise": settings.noise},
-        score=lambda folder, held_out, device: score_levels(OtherLevelsModel.load(folder, device), held_out),
+        watch=partial(watch_levels, partial(count_other_levels_hits, spans)),
     )
     return run_stage(out, data, prepared, plan)

@@ -22,7 +22,6 @@ from polyvoice.stages.translate.data import (
 from polyvoice.stages.translate.scoring import score_pairs
 from polyvoice.stages.translate.settings import CorpusSettings, TranslateSettings
 from unitlm.objective import causal_objective
-from unitlm.shards import ShardSet
 from unitlm.vocabulary import Vocabulary
 
 
@@ -57,7 +56,7 @@ def train_translate(manifest: Path, extracted: Path, out: Path, settings: Transl
         if skipped:
             print(f"{out}: {skipped} examples of more than {longest} ids left out", file=sys.stderr)
 
-    def score(folder: Path, _held_out: ShardSet, device: str) -> dict[str, float]:
+    def score(folder: Path, device: str) -> dict[str, float]:
         dev = load_pairs(manifest, extracted, "dev", with_codes=False)
         return score_pairs(folder, orient_pairs(dev, prepared.directions), device)
 
