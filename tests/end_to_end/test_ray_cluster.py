@@ -38,6 +38,8 @@ from speechunits.extracted import read_extracted
 from speechunits.kmeans import fit_kmeans, save_kmeans
 from speechunits.listing import read_list
 
+pytestmark = pytest.mark.slow
+
 TESTS = Path(__file__).parents[1]
 STORE_BYTES = 80 * 2**20
 # A death is to be noticed soon, and a machine that shares a slow processor is not to be taken for dead.

@@ -77,7 +77,8 @@ def training_flops(model: ModelConfig, sequence_length: int, *, scored_ids: int 
     """Floating-point operations that one token costs in training, forward and backward.
 
     A product takes two a weight, and the backward pass twice the forward's: the 6 N of Kaplan et al. To it comes the
-    attention to every step of the row (12 D S a layer): a mask saves nothing of it on the way this decoder trains.
+    attention to every step of the row (12 D S a layer), which is the most that it can be: a causal model needs half,
+    and short documents in a long row less still, where the attention that is used makes something of that.
 
     Args:
         model: The decoder's shape.

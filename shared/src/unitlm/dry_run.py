@@ -244,12 +244,14 @@ def _memory_lines(estimate: Estimate) -> Sequence[Line]:
         "logits": "logits",
         "in all": "total",
     }
-    lines = [
-        (name, *(f"{getattr(memory, key) / 1e9:,.2f} GB" for memory in (ddp, fsdp))) for name, key in named.items()
-    ]
-    verdicts = ("yes" if memory.total < limit * 1e9 else "no" for memory in (ddp, fsdp))
+
+    def gigabytes(memory: Memory, key: str) -> str:
+        return f"{getattr(memory, key) / 1e9:,.2f} GB"
+
+    lines = [(name, gigabytes(ddp, key), gigabytes(fsdp, key)) for name, key in named.items()]
+    ddp_fits, fsdp_fits = ("yes" if memory.total < limit * 1e9 else "no" for memory in (ddp, fsdp))
     return (
         ("memory of each device", "DDP", f"FSDP2 over {estimate.machines.devices}"),
         *lines,
-        (f"fits in {limit:g} GB", *verdicts),
+        (f"fits in {limit:g} GB", ddp_fits, fsdp_fits),
     )

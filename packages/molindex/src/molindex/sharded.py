@@ -14,6 +14,7 @@ import json
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -132,9 +133,9 @@ class ShardedIndex:
         Args:
             folder: What `build_shards` finished.
             expect: Refuse an index of another fingerprint.
-            actors: 0 searches here, one shard after the other, each memory-mapped while it is searched. More divide the
-                shards among so many processes of a Ray cluster, which keep theirs open; those of a machine that dies
-                begin anew on another one.
+            actors: 0 searches here, one shard after the other; they are memory-mapped, so that the system holds what it
+                has room for (besides, 4 bytes a molecule are held). More divide the shards among so many processes of a
+                Ray cluster; those of a machine that dies begin anew on another one.
 
         Raises:
             InputError: A shard is missing or damaged, the shards do not belong together, or Ray is not installed.
@@ -144,7 +145,8 @@ class ShardedIndex:
             raise InputError(f"{folder}: shards of fingerprint {fingerprint}, expected {expect}")
         rows = sum(shard.rows for shard in shards)
         if actors < 1:
-            return cls(rows, fingerprint, lambda question: _search_in_turn(map(_open, shards), question))
+            # Kept open: to map a file anew for each query would cost more than to search it.
+            return cls(rows, fingerprint, partial(_search_in_turn, [_open(shard) for shard in shards]))
         return cls(rows, fingerprint, _start_keepers(shards, actors))
 
     def search(
@@ -200,7 +202,7 @@ def _open(shard: _Shard) -> _Opened:
     return shard.first_row, MoleculeIndex.open(shard.path)
 
 
-def _search_in_turn(shards: Iterable[_Opened], question: Question) -> list[list[Neighbour]]:
+def _search_in_turn(shards: Sequence[_Opened], question: Question) -> list[list[Neighbour]]:
     k, metric, exclude = question.k, question.metric, question.exclude
     found: list[list[Neighbour]] = [[] for _ in question.codes]
     floor = question.floor
