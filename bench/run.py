@@ -26,6 +26,21 @@ FOLDER = Path(__file__).parent
 
 
 @dataclass(frozen=True)
+class Loose:
+    """Options of a script that does not take those of `bench.suite`; rounds are turns.
+
+    Attributes:
+        always: given at all times.
+        quick: given for small sizes.
+        clock: whether it takes --clock.
+    """
+
+    always: tuple[str, ...] = ()
+    quick: tuple[str, ...] = ()
+    clock: bool = False
+
+
+@dataclass(frozen=True)
 class Suite:
     """A script that writes rows.
 
@@ -33,11 +48,13 @@ class Suite:
         subject: names of its rows begin with it.
         command: what Python runs.
         threads: cores that it may use; most figures are for one.
+        loose: how to ask a script that has options of its own (its rows: see `loose_rows`).
     """
 
     subject: str
     command: tuple[str, ...]
     threads: int = 1
+    loose: Loose | None = None
 
 
 SUITES = (
@@ -47,9 +64,24 @@ SUITES = (
     Suite("units", ("-m", "bench.suites.units")),
     Suite("speech", ("-m", "bench.suites.speech")),
     Suite("start", ("-m", "bench.suites.start"), threads=2),
-    Suite("decode", ("shared/benchmarks/decoding_speed.py",)),
-    Suite("train", ("shared/benchmarks/training_speed.py",)),
+    Suite(
+        "decode",
+        ("shared/benchmarks/decoding_speed.py",),
+        loose=Loose(("--drafts",), ("--sizes", "small", "--precisions", "fp32", "--tokens", "64"), clock=True),
+    ),
+    Suite("train", ("shared/benchmarks/training_speed.py",), loose=Loose(quick=("--steps", "2"))),
 )
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the user asked for; see the command's help."""
+
+    names: tuple[str, ...] = ()
+    quick: bool = False
+    turns: int = 5
+    clock: Clock = "wall"
+    bundle: Path | None = None
 
 
 def main() -> None:
@@ -66,13 +98,10 @@ def main() -> None:
     if not suites:
         parser.error(f"no row is called so; names begin with {', '.join(suite.subject for suite in SUITES)}")
     folder = found.out or (FOLDER / "quick" if found.quick else FOLDER)
-    options = ["--turns", str(found.turns), "--clock", found.clock]
-    options += ["--quick"] if found.quick else []
-    options += ["--bundle", str(found.bundle.resolve())] if found.bundle else []
-    options += ["--only", *found.names] if found.names else []
+    asked = Asked(tuple(found.names), found.quick, found.turns, found.clock, found.bundle)
     for suite in suites:
         # Kept after each suite: a run of hours may be stopped at any time.
-        keep_rows(folder, run_suite(suite, options))
+        keep_rows(folder, run_suite(suite, asked))
     print(f"look at {folder / 'index.html'}")
 
 
@@ -82,13 +111,25 @@ def choose_suites(suites: Sequence[Suite], names: Sequence[str]) -> list[Suite]:
     return [suite for suite in suites if not names or suite.subject in subjects]
 
 
-def run_suite(suite: Suite, options: Sequence[str]) -> list[Row]:
+def list_options(suite: Suite, asked: Asked, out: Path) -> list[str]:
+    """The command line of a suite's script."""
+    if suite.loose is not None:
+        options = ["--json", str(out), "--rounds", str(asked.turns), *suite.loose.always]
+        options += suite.loose.quick if asked.quick else ()
+        return options + (["--clock", asked.clock] if suite.loose.clock else [])
+    options = ["--out", str(out), "--turns", str(asked.turns), "--clock", asked.clock]
+    options += ["--quick"] if asked.quick else []
+    options += ["--bundle", str(asked.bundle.resolve())] if asked.bundle else []
+    return options + (["--only", *asked.names] if asked.names else [])
+
+
+def run_suite(suite: Suite, asked: Asked) -> list[Row]:
     """Run a suite's script; if it breaks, the rows that it has written, and one that says so."""
     print(f"== {suite.subject}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "rows.json"
         ended = subprocess.run(  # noqa: S603 - a script of this tree
-            [sys.executable, *suite.command, "--out", str(out), *options],
+            [sys.executable, *suite.command, *list_options(suite, asked, out)],
             cwd=ROOT,
             env=os.environ | {"OMP_NUM_THREADS": str(suite.threads), "PYTHONPATH": str(ROOT)},
             check=False,

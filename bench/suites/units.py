@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from unittest.mock import patch
 
@@ -32,6 +33,7 @@ from speechunits.extract import UnitExtractor, extract
 from speechunits.extracted import read_extracted
 from speechunits.kmeans import KMeans, fit_kmeans
 from speechunits.listing import Listed
+from speechunits.torchaudio_import import import_torchaudio
 
 LAYER = 6
 CLUSTERS = 500
@@ -187,6 +189,7 @@ def import_scripts() -> Scripts:
     with ExitStack() as stack:
         stack.enter_context(patch.object(sys, "path", [str(folder), *sys.path]))
         stack.enter_context(logging_left_alone())
+        import_torchaudio()
         import dump_hubert_feature
         import dump_km_label
         import feature_utils
@@ -200,8 +203,12 @@ def import_scripts() -> Scripts:
 
 @contextmanager
 def on_the_cpu() -> Iterator[None]:
-    """Let fairseq's calls of `.cuda()` give what they got, and its progress bars be silent."""
+    """Let fairseq's calls of `.cuda()` give what they got, and its progress bars be silent.
+
+    It also imports a part of torchaudio that is no more, to convert other rates and stereo, of which there is none.
+    """
     with ExitStack() as stack:
+        stack.enter_context(patch.dict(sys.modules, {"torchaudio.sox_effects": ModuleType("torchaudio.sox_effects")}))
         stack.enter_context(patch.object(torch.Tensor, "cuda", lambda tensor: tensor))
         stack.enter_context(patch.object(torch.nn.Module, "cuda", lambda module: module))
         stack.enter_context(patch("tqdm.tqdm", lambda items, **_: items))

@@ -13,7 +13,7 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
-from speechunits.encoders.batched import BatchedEncoder
+from speechunits.encoders.batched import BatchedEncoder, most_frames
 from speechunits.encoders.fairseq_checkpoint import ConvLayer, HubertCheckpoint, read_hubert_checkpoint
 from speechunits.encoders.fairseq_import import logging_left_alone
 from speechunits.errors import InputError
@@ -22,14 +22,16 @@ if TYPE_CHECKING:
     from fairseq.models.hubert import HubertModel
 
 
-def load_fairseq_hubert(path: Path, layer: int, *, device: str = "cpu", batch_frames: int = 6_000) -> "HubertEncoder":
+def load_fairseq_hubert(
+    path: Path, layer: int, *, device: str = "cpu", batch_frames: int | None = None
+) -> "HubertEncoder":
     """Load a fairseq HuBERT checkpoint as an encoder; nothing in the file is executed.
 
     Args:
         path: a pre-trained checkpoint, for example `hubert_base_ls960.pt`.
         layer: transformer layer to read, 1 is the first (PolyVoice-like systems: HuBERT-base 6, mHuBERT 11).
         device: torch device.
-        batch_frames: most frames in one padded batch; 6,000 are two minutes.
+        batch_frames: most frames in one padded batch; by default what suits the device.
 
     Raises:
         InputError: the file is not a HuBERT checkpoint, or has no such layer, or the device cannot be used.
@@ -43,7 +45,7 @@ def load_fairseq_hubert(path: Path, layer: int, *, device: str = "cpu", batch_fr
         model.to(device)
     except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
         raise InputError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
-    return HubertEncoder(model, checkpoint, layer, batch_frames)
+    return HubertEncoder(model, checkpoint, layer, batch_frames or most_frames(device))
 
 
 class HubertEncoder(BatchedEncoder):
@@ -71,7 +73,7 @@ class HubertEncoder(BatchedEncoder):
             features = self._model.post_extract_proj(features)
         return features[0]  # [frames, D]
 
-    def _transform(self, frames: Tensor, padding: Tensor) -> Tensor:
+    def _transform(self, frames: Tensor, padding: Tensor | None) -> Tensor:
         encoded: Tensor = self._model.encoder(frames, padding_mask=padding, layer=self._layer - 1)[0]
         return encoded
 

@@ -39,5 +39,5 @@ class MfccEncoder(BatchedEncoder):
         first = self._deltas(coefficients)
         return torch.cat([coefficients, first, self._deltas(first)]).T[::2]  # [T, 39]
 
-    def _transform(self, frames: Tensor, padding: Tensor) -> Tensor:  # noqa: ARG002  (each frame stands for itself)
+    def _transform(self, frames: Tensor, padding: Tensor | None) -> Tensor:  # noqa: ARG002  (each frame stands for itself)
         return frames

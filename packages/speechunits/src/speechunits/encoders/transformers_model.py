@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from speechunits.digests import digest_tensors
-from speechunits.encoders.batched import BatchedEncoder
+from speechunits.encoders.batched import BatchedEncoder, most_frames
 from speechunits.errors import InputError
 from speechunits.torchaudio_import import import_torchaudio
 
@@ -32,7 +32,7 @@ _HISTORY = ("transformers_version", "_name_or_path", "dtype", "torch_dtype", "ar
 
 
 def load_transformers_model(
-    where: str, layer: int, *, device: str = "cpu", batch_frames: int = 6_000
+    where: str, layer: int, *, device: str = "cpu", batch_frames: int | None = None
 ) -> "TransformersEncoder":
     """Load a model as an encoder; nothing in its files is executed.
 
@@ -41,7 +41,7 @@ def load_transformers_model(
             the Hugging Face hub, which is downloaded into its cache.
         layer: transformer layer to read, 1 is the first.
         device: torch device.
-        batch_frames: most frames in one padded batch; 6,000 are two minutes at 50 Hz.
+        batch_frames: most frames in one padded batch; by default what suits the device.
 
     Raises:
         InputError: transformers is not installed; there is no such model, or it is of another kind, lacks weights or
@@ -76,7 +76,7 @@ def load_transformers_model(
     # Which exception comes out depends on how far the hub, the cache or the files let it get.
     except (OSError, ValueError, KeyError, RuntimeError, TypeError, pickle.UnpicklingError) as error:
         raise InputError(f"{where}: not a model of transformers ({str(error).splitlines()[0]})") from error
-    encoder = TransformersEncoder(model, extractor, layer, batch_frames)
+    encoder = TransformersEncoder(model, extractor, layer, batch_frames or most_frames(device))
     try:
         model.to(device)
     except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
@@ -118,8 +118,10 @@ class TransformersEncoder(BatchedEncoder):
         frames: Tensor = projected[0] if isinstance(projected, tuple) else projected  # [1, frames, D]
         return frames[0]
 
-    def _transform(self, frames: Tensor, padding: Tensor) -> Tensor:
-        encoded: Tensor = self._model.encoder(frames, attention_mask=~padding).last_hidden_state
+    def _transform(self, frames: Tensor, padding: Tensor | None) -> Tensor:
+        encoded: Tensor = self._model.encoder(
+            frames, attention_mask=None if padding is None else ~padding
+        ).last_hidden_state
         return encoded
 
 

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from speechunits.audio import Waveform
-from speechunits.encoders.batched import BatchedEncoder
+from speechunits.encoders.batched import BatchedEncoder, most_frames
 from speechunits.encoders.ctranslate2_file import Array, read_ctranslate2
 from speechunits.encoders.geometry import HOP_SAMPLES, SAMPLE_RATE_HZ, WINDOW_SAMPLES, count_samples
 from speechunits.errors import InputError
@@ -25,14 +25,14 @@ from speechunits.torchaudio_import import import_torchaudio
 _SPECTRUM_HOP = 160  # 100 frames a second, which the second convolution halves
 
 
-def load_whisper(folder: Path, layer: int, *, device: str = "cpu", batch_frames: int = 6_000) -> "WhisperEncoder":
+def load_whisper(folder: Path, layer: int, *, device: str = "cpu", batch_frames: int | None = None) -> "WhisperEncoder":
     """Load the encoder of a Whisper model as faster-whisper publishes them.
 
     Args:
         folder: holds `model.bin`, in any float type.
         layer: transformer layer to read, 1 is the first; the last one is read behind the closing norm.
         device: torch device.
-        batch_frames: most frames in one padded batch; 6,000 are two minutes.
+        batch_frames: most frames in one padded batch; by default what suits the device.
 
     Raises:
         InputError: the file is not a Whisper model, is quantized, or has no such layer, or the device cannot be used.
@@ -53,7 +53,9 @@ def load_whisper(folder: Path, layer: int, *, device: str = "cpu", batch_frames:
         model.to(device)
     except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
         raise InputError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
-    return WhisperEncoder(model, f"whisper sha256:{digest[:16]} layer {layer} unpadded", batch_frames)
+    return WhisperEncoder(
+        model, f"whisper sha256:{digest[:16]} layer {layer} unpadded", batch_frames or most_frames(device)
+    )
 
 
 class WhisperEncoder(BatchedEncoder):
@@ -83,8 +85,8 @@ class WhisperEncoder(BatchedEncoder):
         # The spectrum is scaled by its peak, so it too is made of each piece by itself.
         return self._model.convolve(log_mel(samples.to(self._filters.device), self._filters))
 
-    def _transform(self, frames: Tensor, padding: Tensor) -> Tensor:
-        encoded: Tensor = self._model(frames, ~padding)
+    def _transform(self, frames: Tensor, padding: Tensor | None) -> Tensor:
+        encoded: Tensor = self._model(frames, None if padding is None else ~padding)
         return encoded
 
 
@@ -127,12 +129,12 @@ class WhisperLayers(nn.Module):
         values = F.gelu(self.conv2(F.gelu(self.conv1(spectrum[None]))))[0].T  # [T, D]
         return values + self.positions[: len(values)]
 
-    def forward(self, values: Tensor, heard: Tensor) -> Tensor:
+    def forward(self, values: Tensor, heard: Tensor | None) -> Tensor:
         """Return `[B, T, D]` of the chosen layer.
 
         Args:
             values: `[B, T, D]` from `convolve`, padded.
-            heard: `[B, T]` bool, false where padded.
+            heard: `[B, T]` bool, false where padded; None if nothing is.
         """
         for layer in self.layers:
             values = layer(values, heard)
@@ -152,11 +154,12 @@ class _Layer(nn.Module):
         self.up = _linear(weights, f"{name}/ffn/linear_0")
         self.down = _linear(weights, f"{name}/ffn/linear_1")
 
-    def forward(self, values: Tensor, heard: Tensor) -> Tensor:
+    def forward(self, values: Tensor, heard: Tensor | None) -> Tensor:
         projected = self.projections(self.attention_norm(values))  # [B, T, 3 D]
         split = projected.unflatten(2, (3, self.heads, -1)).transpose(1, 3)  # [B, H, 3, T, C]
         query, key, value = split.unbind(2)
-        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=heard[:, None, None, :])  # [B, H, T, C]
+        mask = None if heard is None else heard[:, None, None, :]
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)  # [B, H, T, C]
         values = values + self.attention_output(mixed.transpose(1, 2).flatten(2))
         return values + self.down(F.gelu(self.up(self.norm(values))))  # type: ignore[no-any-return]
 
