@@ -7,7 +7,8 @@ import math
 import numpy as np
 import torch
 
-from unitlm.engine.kernels import Floats, Ints, compiled, soften
+from unitlm.engine.compiled import compiled
+from unitlm.engine.kernels import Floats, Ints, soften
 from unitlm.sampling import Sampling
 
 _NO_NOISE = np.empty((0, 0), np.float32)

@@ -4,30 +4,28 @@ A position is one new token of one row. Positions of many rows, or many of one r
 together, so that weights are read once for all of them. What a position computes does not depend, to the last bit, on
 which others go through with it.
 
-Compiled for the types it meets at first use and kept on disk by numba, a file a precision.
+Compiled for the types it meets at first use, which takes 5 to 15 s once for a precision, and kept on disk.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 from numba import types
 from numba.extending import overload
 from numpy.typing import NDArray
 
 from unitlm.engine.attention_tiles import SLOTS, make_blend, score_slots
+from unitlm.engine.compiled import compiled
 from unitlm.engine.packing import COLUMN_MULTIPLE, GROUP, INPUT_SHIFT, Matrix
 from unitlm.engine.tiles import has_vnni, make_tile
 from unitlm.engine.vector_code import LANES
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 _GROUP_BYTES = 4 * GROUP
 # Positions of a long prompt that are multiplied before the next are: so many inputs stay in the second-level cache.
@@ -38,15 +36,6 @@ _LOG2_E = np.float32(math.log2(math.e))
 # Taylor's series of 2**x at 0, to the sixth power: within 1e-7 for |x| <= 1/2.
 _E2 = tuple(np.float32(math.log(2) ** power / math.factorial(power)) for power in range(7))
 _LOWEST = np.float32(-87.0)  # exp of less is no normal float32
-
-
-def compiled(function: Function) -> Function:
-    """Compile with numba, without the interpreter's lock, and keep the result on disk."""
-    njit: Any = partial(numba.njit, nogil=True, fastmath=True, error_model="numpy")
-    try:
-        return cast("Function", njit(cache=True)(function))
-    except RuntimeError:  # there is no folder that could be written to
-        return cast("Function", njit(function))
 
 
 class Layers(NamedTuple):

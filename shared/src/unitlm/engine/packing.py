@@ -37,11 +37,6 @@ class Matrix(NamedTuple):
     scales: NDArray[np.float32]
     sums: NDArray[np.int32]
 
-    @property
-    def rows(self) -> int:
-        """Rows with their padding."""
-        return int(self.weights.shape[1]) * GROUP
-
 
 def round_up(number: int, multiple: int) -> int:
     """The next multiple that is not below `number`."""
