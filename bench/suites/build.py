@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from bench import molecules
@@ -22,7 +23,7 @@ def list_cases(options: Options) -> Iterator[Case]:
     what = f"an index file from SMILES, Morgan r2 2048, {WORKERS} processes"
     for size in QUICK_SIZES if options.quick else SIZES:
         task = Task("build", what, "FPSim2", size, "molecules", "run", target=2.0)
-        yield Case(task, lambda size=size: measure(size, options))
+        yield Case(task, partial(measure, size, options))
 
 
 def measure(size: int, options: Options) -> Measured:

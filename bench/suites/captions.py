@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import cycle, islice
 
 import numpy as np
@@ -43,7 +43,7 @@ def list_cases(options: Options) -> Iterator[Case]:
     for size in QUICK_SIZES if options.quick else SIZES:
         for peer, measure, target in (("bm25s", beside_bm25s, 1.0), ("rank_bm25", beside_rank_bm25, None)):
             task = Task("captions", what, peer, size, "captions", "query", target)
-            yield Case(task, lambda measure=measure, size=size: measure(size, options))
+            yield Case(task, partial(measure, size, options))
 
 
 @lru_cache(maxsize=1)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -70,12 +71,15 @@ def list_cases(options: Options) -> Iterator[Case]:
         for job, peers in JOBS.items():
             for peer, measure in peers.items():
                 task = _task(job, peer, size)
-                yield Case(task, lambda measure=measure, size=size: measure(prepare(size, max(wanted)), options))
+                yield Case(task, partial(_measure, measure, size, max(wanted), options))
+
+
+def _measure(measure: Callable[[Search, Options], Measured], size: int, largest: int, options: Options) -> Measured:
+    return measure(prepare(size, largest), options)
 
 
 def _task(job: str, peer: str, size: int) -> Task:
-    what, targets = WHAT[job], TARGETS
-    return Task(job, what, peer, size, "molecules", "query", targets.get((job, peer)))
+    return Task(job, WHAT[job], peer, size, "molecules", "query", TARGETS.get((job, peer)))
 
 
 @lru_cache(maxsize=1)
@@ -288,8 +292,9 @@ def count_bytes(search: Search) -> str:
         return count
 
     # All that a search reads of the collection goes through these two.
-    names = ("hamming", "within_radius")
-    with patch.multiple(exact, **{name: counted(getattr(exact, name)) for name in names}):
+    with ExitStack() as stack:
+        for name in ("hamming", "within_radius"):
+            stack.enter_context(patch.object(exact, name, counted(getattr(exact, name))))
         search_singly(search)
     each, whole = read / len(search.queries) / 1e6, search.codes.nbytes / 1e6
     return f"reads {each:.3g} MB a query of {whole:.3g} MB of fingerprints"

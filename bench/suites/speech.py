@@ -7,8 +7,8 @@ every stage of ours. Random weights cost what trained ones cost.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
@@ -26,24 +26,38 @@ SIZES_S = (3, 10, 30)
 STAGES = ("encode", "translate", "duration", "synthesize", "decode")
 PEER = "EnCodec 24 kHz"
 
+# From a codec and a sound to what is timed.
+Prepare: TypeAlias = "Callable[[Codec, Waveform], Callable[[], Any]]"
+
 
 def list_cases(options: Options) -> Iterator[Case]:
     """The codec at three lengths, then the chain."""
-    for way, what, call in (
-        ("encode", "codes of speech", lambda codec, sound: lambda: codec.encode(sound)),
+    ways: tuple[tuple[str, str, Prepare], ...] = (
+        ("encode", "codes of speech", encode_with),
         ("decode", "speech from codes", decode_with),
-        ("round", "codes of speech and back", lambda codec, sound: lambda: codec.decode(codec.encode(sound))),
-    ):
+        ("round", "codes of speech and back", round_with),
+    )
+    for way, what, call in ways:
         for size in SIZES_S:
             task = Task(f"speech-{way}", f"codec: {what}", PEER, size, "seconds of audio", "second of audio")
-            yield Case(task, lambda call=call, size=size: measure_codec(call, size, options))
+            yield Case(task, partial(measure_codec, call, size, options))
     for stage in (*STAGES, "whole"):
         what = "translating speech" if stage == "whole" else f"translating speech, stage {stage}"
         task = Task(f"speech-chain-{stage}", what, f"{PEER} decoding", 1, "recording", "second of audio", sized=False)
-        yield Case(task, lambda stage=stage: measure_stage(stage, options))
+        yield Case(task, partial(measure_stage, stage, options))
 
 
-def decode_with(codec: Codec, sound: Waveform) -> Callable[[], Waveform]:
+def encode_with(codec: Codec, sound: Waveform) -> Callable[[], Any]:
+    """What encodes a sound."""
+    return lambda: codec.encode(sound)
+
+
+def round_with(codec: Codec, sound: Waveform) -> Callable[[], Any]:
+    """What encodes a sound and decodes its codes."""
+    return lambda: codec.decode(codec.encode(sound))
+
+
+def decode_with(codec: Codec, sound: Waveform) -> Callable[[], Any]:
     """What decodes the codes of a sound."""
     codes = codec.encode(sound)
     return lambda: codec.decode(codes)
@@ -81,7 +95,7 @@ def make_encodec() -> Codec:
     return Encodec24khz(model.eval())
 
 
-def measure_codec(call: Callable[[Codec, Waveform], Callable[[], Any]], seconds: float, options: Options) -> Measured:
+def measure_codec(call: Prepare, seconds: float, options: Options) -> Measured:
     """Both codecs on the same speech, each at its own rate."""
     sound = cut_speech(seconds)
     ours, theirs = make_codec(), make_encodec()

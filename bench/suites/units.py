@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -71,7 +72,7 @@ def list_cases(options: Options) -> Iterator[Case]:
             "second of audio",
             target=3.0,
         )
-        yield Case(task, lambda size=size: measure(size, options))
+        yield Case(task, partial(measure, size, options))
 
 
 def measure(seconds: int, options: Options) -> Measured:
@@ -158,14 +159,14 @@ def prepare_fairseq(folder: Path, model: Model, rows: list[Listed]) -> Callable[
 class Scripts:
     """Functions of fairseq's simple_kmeans."""
 
-    reader: Callable[..., Any]
+    reader: Any
     get_path_iterator: Callable[..., Any]
     dump_feature: Callable[..., None]
     dump_label: Callable[..., None]
 
     def make_reader(self, model: Model) -> Any:
         """Their reader over our copy of the very same model: theirs would unpickle the file."""
-        reader = self.reader.__new__(self.reader)  # type: ignore[call-overload]
+        reader = self.reader.__new__(self.reader)
         reader.model, reader.layer, reader.max_chunk = load_model(model.checkpoint), LAYER, 1_600_000
         reader.task = type("Task", (), {"cfg": type("Config", (), {"sample_rate": 16_000, "normalize": False})})
         return reader

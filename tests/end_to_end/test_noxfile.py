@@ -35,7 +35,18 @@ def test_the_noxfile_imports_nothing_but_nox_and_the_standard_library() -> None:
 
 
 def test_the_top_level_is_the_house_and_nothing_else() -> None:
-    tracked = {"packages", "polyvoice", "molregpt", "shared", "tests", "docs", "pyproject.toml", "noxfile.py", ".ci"}
+    tracked = {
+        "bench",
+        "packages",
+        "polyvoice",
+        "molregpt",
+        "shared",
+        "tests",
+        "docs",
+        "pyproject.toml",
+        "noxfile.py",
+        ".ci",
+    }
     tracked |= {"README.md", "LICENSE", "CHANGELOG.md", "constraints.txt", ".gitignore"}
     ignored = {line.strip("/\n") for line in (ROOT / ".gitignore").read_text().splitlines()}
     found = {path.name for path in ROOT.iterdir()} - ignored - {".git"}
