@@ -1,5 +1,6 @@
 """The engines of `speechunits extract` without a cluster: one and the same in both libraries, and told in one line."""
 
+import socket
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -45,6 +46,16 @@ def test_a_missing_ray_is_told_in_one_line(
     monkeypatch.setattr("speechunits.extract.ModelNames.load", lambda _: (None, None))
     assert run([*words, "--engine", "ray"]) == 2
     assert capsys.readouterr().err == "speechunits: --engine ray needs Ray: pip install 'speechunits[ray]'\n"
+
+
+def test_an_address_where_nobody_listens_is_told_at_once() -> None:
+    pytest.importorskip("ray")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound, but not listening
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        options = EngineOptions(engine="ray", ray_address=address)
+        with pytest.raises(InputError, match=f"^no Ray cluster at {address}: "), options.open():
+            pass
 
 
 @pytest.mark.parametrize("options", [{"task_cpus": 0.0}, {"task_gpus": -1.0}, {"task_retries": -1}])

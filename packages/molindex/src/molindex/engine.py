@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -138,6 +139,7 @@ class EngineOptions:
         ray = import_ray()
         joined = not ray.is_initialized()
         if joined:
+            _knock(self.ray_address)
             try:
                 ray.init(self.ray_address, include_dashboard=None if self.ray_address else False, log_to_driver=False)
             except (ConnectionError, ValueError) as error:
@@ -172,6 +174,17 @@ def import_ray() -> ModuleType:
     except ImportError as error:
         raise InputError("--engine ray needs Ray: pip install 'molindex[ray]'") from error
     return ray
+
+
+def _knock(address: str | None) -> None:
+    """See whether anybody listens at HOST:PORT: Ray itself would try for minutes."""
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        raise InputError(f"no Ray cluster at {address}: {error}") from error
 
 
 def _work(folder: str, recipe: Recipe[Shard, Result], shard: Shard) -> Result:

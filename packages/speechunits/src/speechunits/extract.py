@@ -163,7 +163,8 @@ def extract(
         worker: number of this process among `workers`, from 0.
         workers: how many processes share the work.
         engine: computes the shards, which are written here; this process by default.
-        recipe: makes `units` and `codec` on the engine's machines, such as `ModelNames`; by default they are copied with every shard.
+        recipe: makes `units` and `codec` on the engine's machines, such as `ModelNames`; by default they are
+            copied with every shard.
 
     Raises:
         InputError: the list is empty, nothing is to be extracted, a number is out of range, or the folder was begun
