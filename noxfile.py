@@ -98,6 +98,14 @@ def judges(session: nox.Session) -> None:
     session.run("pytest", *(session.posargs or files), env={"OMP_NUM_THREADS": "1"})
 
 
+@nox.session(python=PYTHON, reuse_venv=True)
+def cluster(session: nox.Session) -> None:
+    """Test --engine ray on a local cluster, one of whose nodes dies on the way."""
+    install(session, *(f"{member}[test]" for member in MEMBERS), "ray", *TEST_TOOLS)
+    files = session.posargs or ["tests/end_to_end/test_ray_cluster.py"]
+    session.run("pytest", *files, env={"OMP_NUM_THREADS": "1"})
+
+
 @nox.session(venv_backend="none", requires=["house"])
 def lint(session: nox.Session) -> None:
     """Check style, format and the direction of imports."""
