@@ -162,3 +162,18 @@ def test_another_revision_of_the_tokenizer_is_refused(index, tmp_path, monkeypat
 def test_unknown_settings_are_refused(settings):
     with pytest.raises(InputError):
         Bm25Settings(*settings)
+
+
+@pytest.mark.parametrize("k", [1, 3, 40, 700, 2_000])
+@pytest.mark.parametrize("seed", range(4))
+def test_the_best_of_many_are_those_of_a_whole_sort(k, seed):
+    # Few different scores and many of 0.0, so that ties are everywhere, also at the border.
+    random = np.random.default_rng(seed)
+    texts = [" ".join(random.choice(["a", "b", "c", "d", "e"], random.integers(1, 4))) for _ in range(1_000)]
+    index = CaptionIndex.build(((str(row), text) for row, text in enumerate(texts)), "whitespace")
+    excluded = [str(row) for row in range(0, 1_000, 7)]
+    scores = index.scores("a b")
+    rows = np.setdiff1d(np.arange(1_000), np.arange(0, 1_000, 7))
+    expected = rows[np.lexsort((rows, -scores[rows]))][:k].tolist()
+    assert [hit.row for hit in index.search("a b", k, exclude=excluded)] == expected
+    assert [hit.row for hit in index.search("nowhere", k)] == list(range(min(k, 1_000)))
