@@ -115,7 +115,7 @@ def beside_fpsim2(search: Search, options: Options, threshold: float = 0.0) -> M
         lambda: search_singly(search),
         lambda: _ask_fpsim2(engine, search.smiles, threshold),
         packages=("FPSim2",),
-        note=count_bytes(search),
+        note="FPSim2 leaves out what is less similar than 0.5" if threshold else count_bytes(search),
     )
 
 
