@@ -11,6 +11,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib import import_module
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
@@ -169,11 +170,10 @@ def import_ray() -> ModuleType:
         InputError: it is not installed.
     """
     try:
-        import ray
-        import ray.exceptions
+        import_module("ray.exceptions")
+        return import_module("ray")
     except ImportError as error:
         raise InputError("--engine ray needs Ray: pip install 'molindex[ray]'") from error
-    return ray
 
 
 def _knock(address: str | None) -> None:
