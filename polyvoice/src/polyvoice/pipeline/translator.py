@@ -71,7 +71,8 @@ class SpeechTranslator:
     def identity(self) -> str:
         """The bundle by its manifest, and the options."""
         digest = hashlib.sha256((self._bundle.folder / FILE).read_bytes()).hexdigest()[:16]
-        return f"bundle {self._bundle.manifest.name} {digest} {sorted(asdict(self._options).items())}"
+        options = ", ".join(f"{name} {value}" for name, value in sorted(asdict(self._options).items()))
+        return f"{self._bundle.manifest.name} ({digest}): {options}"
 
     @property
     def rate_hz(self) -> int:
