@@ -18,7 +18,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-NORMALIZER = "spoken-1"
+NORMALIZER = "spoken-2"
 """Name and version of the rules; part of every scores.json."""
 
 UNSPACED = frozenset({"zh", "yue", "ja", "th"})
@@ -54,6 +54,8 @@ def normalize_text(text: str, language: str) -> str:
     """
     family = language_family(language)
     text = unicodedata.normalize("NFKC", text).lower().replace("\u2019", "'").replace("\u02bc", "'")
+    # Digits of other scripts are read as numbers too.
+    text = "".join(str(unicodedata.decimal(character, character)) for character in text)
     text = re.sub(r"\[[^\]]*\]", " ", text)
     if family in _NUMBERS:
         text = _NUMBERS[family].sub(lambda found: f" {_read_number(found, family)} ", text)
