@@ -13,7 +13,6 @@ from typing import cast
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -30,6 +29,7 @@ from unitlm.checkpoint import load_model
 from unitlm.data import Batch
 from unitlm.files import Json
 from unitlm.model import ABSENT, Decoder
+from unitlm.objective import cross_entropy
 from unitlm.settings import parse_settings
 from unitlm.shards import Example
 from unitlm.vocabulary import Vocabulary
@@ -112,7 +112,7 @@ class LevelObjective:
         )  # [N, size]
         column = (1 + level)[:, None, None].expand(-1, batch.ids.shape[1], 1)
         targets = batch.targets.gather(2, column).squeeze(2) - spans.first(level).unsqueeze(1)  # [B, S]
-        losses = F.cross_entropy(logits.float(), targets[asked], reduction="none")
+        losses = cross_entropy(logits, targets[asked])
         return (losses * batch.weights[asked]).sum(), batch.weights.sum()
 
     def _disturb(self, steps: Tensor, asked: Tensor, generator: torch.Generator) -> Tensor:
