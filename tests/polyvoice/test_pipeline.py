@@ -24,6 +24,7 @@ from polyvoice.errors import InputError
 from polyvoice.pipeline import translator as translator_module
 from polyvoice.pipeline.settings import PipelineOptions
 from polyvoice.pipeline.translator import SpeechTranslator
+from polyvoice.provenance import read_comment, synthetic_tag
 from polyvoice.stages.duration.decoding import DurationModel
 from polyvoice.stages.duration.means import MeanDurations
 from polyvoice.stages.synthesize.synthesizer import Synthesizer
@@ -291,6 +292,7 @@ def test_the_command_writes_speech_and_says_how(
     assert told["from"] == "zh"
     assert told["duration_s"] == pytest.approx(spoken.duration_s) == pytest.approx(sum(piece["lengths"]) / 50)
     assert piece["source_units"] == deduplicate(corpus[0][0]).units.tolist()
+    assert read_comment(tmp_path / "out.wav") == synthetic_tag()
     write_wav(tmp_path / "silent.wav", Waveform(np.zeros(RATE_HZ, np.float32), RATE_HZ))
     arguments[1:3] = [str(tmp_path / "silent.wav"), str(tmp_path / "none.wav")]
     assert run(arguments) == 2

@@ -27,7 +27,7 @@ class Translate:
     source: Positional[Path]
     """The recording, in any format that libsndfile reads."""
     out: Positional[Path]
-    """WAV file to write."""
+    """WAV file to write; a comment in it says that the speech is synthetic."""
     to: str
     """Language to translate into, such as en."""
     from_: Annotated[str | None, arg(name="from")] = None
@@ -58,7 +58,8 @@ class Translate:
         from polyvoice.bundle.shipped import shipped_bundle
         from polyvoice.pipeline.join import Spoken, join_pieces
         from polyvoice.pipeline.translator import SpeechTranslator
-        from speechunits.audio import read_audio, write_wav
+        from polyvoice.provenance import write_speech
+        from speechunits.audio import read_audio
 
         translator = SpeechTranslator(load(self.bundle or shipped_bundle(), self.device), self.options)
         language = translator.source_of(self.to, self.from_)
@@ -80,7 +81,7 @@ class Translate:
         if spoken is None:
             why = "no speech in it" if not pieces else "the translation is empty"
             raise InputError(f"{self.source}: {why}; nothing is written")
-        write_wav(self.out, spoken)
+        write_speech(self.out, spoken)
         if self.json:
             about = {"from": language, "to": self.to, "source_s": recording.duration_s, "duration_s": spoken.duration_s}
             print(json.dumps({"audio": str(self.out), **about, "pieces": [_describe(piece) for piece in pieces]}))

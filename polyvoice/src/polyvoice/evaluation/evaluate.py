@@ -35,7 +35,7 @@ from polyvoice.evaluation.staff import (
 )
 from polyvoice.evaluation.statistics import Resampling
 from polyvoice.evaluation.translator import Recordings, Translated, file_stem
-from speechunits.audio import write_wav
+from polyvoice.provenance import write_speech
 from speechunits.engine import Engine, LocalEngine, in_order
 from unitlm.files import write_json
 
@@ -174,7 +174,7 @@ class _Run:
         audio = None
         if said.waveform is not None:
             audio = f"{AUDIO_FOLDER}/{file_stem(row.id)}.wav"
-            write_wav(self._out / audio, said.waveform)
+            write_speech(self._out / audio, said.waveform)
         units = UnitRuns.of(said.runs)
         return Translation(position, row.id, audio, units, said.text, dict(said.seconds), said.first_audio_s)
 

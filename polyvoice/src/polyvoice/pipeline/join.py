@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,17 +33,19 @@ def join_pieces(pieces: Sequence[Spoken], rate_hz: int) -> Waveform | None:
     Returns:
         None when no piece is said.
     """
-    parts: list[Samples] = []
+    parts = list(lay_pieces(pieces, rate_hz))
+    return Waveform(np.concatenate(parts), rate_hz) if parts else None
+
+
+def lay_pieces(pieces: Iterable[Spoken], rate_hz: int) -> Iterator[Samples]:
+    """As `join_pieces`, but each piece, with the pause before it, as soon as it is there."""
     spoken_until_s: float | None = None
     for piece in pieces:
         if piece.waveform is None:
             continue  # its time becomes part of the pause
-        if spoken_until_s is not None:
-            pause_s = max(0.0, piece.segment.start_s - spoken_until_s)
-            parts.append(np.zeros(round(pause_s * rate_hz), np.float32))
-        parts.append(_fade(piece.waveform))
+        pause_s = 0.0 if spoken_until_s is None else max(0.0, piece.segment.start_s - spoken_until_s)
+        yield np.concatenate([np.zeros(round(pause_s * rate_hz), np.float32), _fade(piece.waveform)])
         spoken_until_s = piece.segment.stop_s
-    return Waveform(np.concatenate(parts), rate_hz) if parts else None
 
 
 def _fade(waveform: Waveform) -> Samples:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import random
 from dataclasses import dataclass
 from functools import cache
@@ -10,10 +9,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from polyvoice.errors import InputError
 from polyvoice.evaluation.reading import read_evaluation
+from polyvoice.provenance import encode_speech, read_comment
 from polyvoice.samples.pictures import draw_spectrogram, draw_units
 from polyvoice.samples.views import (
     SampleView,
@@ -51,6 +49,7 @@ class _Speech:
     units: UnitRuns | None
     lines: tuple[tuple[str, str], ...]
     heard: tuple[tuple[str, str], ...] = ()
+    comment: str = ""
 
 
 def make_page(evaluation_folder: Path, out: Path, *, count: int = 20, seed: int = 0) -> Path:
@@ -129,6 +128,8 @@ def _view_row(row: EvaluatedRow, number: int, folder: Path, out: Path, direction
         units=said.units or row.output.units,
         # Without reference speech the reference text still belongs beside what was heard.
         lines=(*expected, *((("meant", said.text),) if said.text else ()), *list_transcripts(row.output)),
+        # The word that it is synthetic goes with the sound; other systems' speech keeps what it says of itself.
+        comment=read_comment(folder / said.audio) if said.audio else "",
     )
     speeches.append(output)
     longest = max(speech.waveform.duration_s for speech in speeches if speech.waveform)
@@ -142,7 +143,7 @@ def _write_speech(speech: _Speech, name: str, longest_s: float, out: Path) -> Sp
     duration_s = 0.0
     if speech.waveform is not None:
         duration_s = speech.waveform.duration_s
-        audio = _write_media(out, f"{name}.flac", _encode_flac(speech.waveform))
+        audio = _write_media(out, f"{name}.flac", encode_speech(speech.waveform, "flac", speech.comment))
         spectrogram = _write_media(out, f"{name}.png", draw_spectrogram(speech.waveform))
         if speech.units is not None and speech.units.units:
             strip = _write_media(out, f"{name}-units.png", draw_units(speech.units.expand().tolist()))
@@ -163,14 +164,6 @@ def _write_speech(speech: _Speech, name: str, longest_s: float, out: Path) -> Sp
 def _write_media(out: Path, name: str, content: bytes) -> str:
     write_atomically(out / _MEDIA / name, content)
     return f"{_MEDIA}/{name}"
-
-
-def _encode_flac(waveform: Waveform) -> bytes:
-    import soundfile
-
-    buffer = io.BytesIO()
-    soundfile.write(buffer, np.clip(waveform.samples, -1, 1), waveform.rate_hz, format="FLAC", subtype="PCM_16")
-    return buffer.getvalue()
 
 
 def _write_page(path: Path, evaluation: Evaluation, sections: list[SectionView], seed: int) -> None:
