@@ -130,6 +130,8 @@ def read_manifest(folder: Path) -> Mapping[str, Json]:
         raise InputError(f"{path}: not a {FORMAT} file")
     if manifest.get("version") != VERSION:
         raise InputError(f"{path}: version {manifest.get('version')!r}, this program reads version {VERSION}")
+    if not isinstance(manifest.get("kind"), str):
+        raise InputError(f"{path}: 'kind' is missing or not a word")
     for key in ("config", "metadata", "parts"):
         if not isinstance(manifest.get(key), dict):
             raise InputError(f"{path}: {key!r} is missing or not an object")

@@ -25,13 +25,19 @@ def read_metrics(run_folder: Path) -> list[dict[str, float]]:
     path = run_folder / FILE
     if not path.exists():
         return []
-    lines = path.read_text(encoding="utf-8").split("\n")
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text ({error})") from error
     rows = []
     for number, line in enumerate(lines[:-1], start=1):  # what follows the last newline was never finished
         try:
-            rows.append(json.loads(line))
-        except ValueError as error:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{path}: line {number} is not JSON ({error})") from error
+        if not isinstance(row, dict) or not isinstance(row.get("step"), int):
+            raise InputError(f"{path}: line {number} is not a report of a step")
+        rows.append(row)
     return rows
 
 

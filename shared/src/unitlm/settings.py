@@ -24,7 +24,7 @@ def parse_settings(kind: type[Settings], values: Mapping[str, object], where: st
         where: What is being read, for messages.
 
     Raises:
-        InputError: A key is unknown or missing, or a value has the wrong type.
+        InputError: A key is unknown or missing, a value has the wrong type, or the dataclass refuses it.
     """
     hints = get_type_hints(kind)
     declared = fields(kind)  # type: ignore[arg-type]
@@ -36,7 +36,11 @@ def parse_settings(kind: type[Settings], values: Mapping[str, object], where: st
     for field in declared:
         if field.name not in values and field.default is MISSING and field.default_factory is MISSING:
             raise InputError(f"{where}: key {field.name!r} is missing")
-    return kind(**{key: _convert(value, hints[key], f"{where}: {key}") for key, value in values.items()})
+    converted = {key: _convert(value, hints[key], f"{where}: {key}") for key, value in values.items()}
+    try:
+        return kind(**converted)
+    except ValueError as error:  # the dataclass knows what is wrong, but not where it stands
+        raise InputError(f"{where}: {error}") from error
 
 
 def _convert(value: object, hint: Any, where: str) -> object:

@@ -139,18 +139,21 @@ def read_shard_info(path: Path) -> ShardInfo:
         metadata, rows = file.metadata.metadata or {}, file.metadata.num_rows
         names = set(file.schema_arrow.names)
         file.close()
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a readable parquet file ({_first_line(error)})") from error
     if metadata.get(b"format") != FORMAT.encode() or not {"key", "ids", "loss_mask"} <= names:
         raise InputError(f"{path}: not a token shard of format {FORMAT}")
-    return ShardInfo(
-        path=path,
-        rows=rows,
-        longest=int(metadata[b"longest"]),
-        codebooks=int(metadata[b"codebooks"]),
-        conditions="conditions" in names,
-        provenance=metadata[b"provenance"].decode(),
-    )
+    try:
+        return ShardInfo(
+            path=path,
+            rows=rows,
+            longest=int(metadata[b"longest"]),
+            codebooks=int(metadata[b"codebooks"]),
+            conditions="conditions" in names,
+            provenance=metadata[b"provenance"].decode(),
+        )
+    except (KeyError, ValueError) as error:
+        raise InputError(f"{path}: its metadata is damaged ({_first_line(error)})") from error
 
 
 class Shard:
@@ -159,15 +162,18 @@ class Shard:
     def __init__(self, info: ShardInfo) -> None:
         """Read the file that `info` describes; InputError when it cannot be read."""
         try:
-            table = pq.read_table(info.path).combine_chunks()
-        except (OSError, pa.ArrowException) as error:
+            table = pq.read_table(info.path, page_checksum_verification=True).combine_chunks()
+            self._codebooks = info.codebooks
+            self._keys = table.column("key")
+            self._ids, offsets = _flatten(table, "ids", np.int32)
+            self._offsets = offsets // info.codebooks
+            self._loss_mask, targets = _flatten(table, "loss_mask", np.bool_)
+            self._conditions = _flatten(table, "conditions", np.int32)[0] if info.conditions else None
+        # Beside what the reader says: a damaged schema gives columns of other types.
+        except (OSError, pa.ArrowException, ValueError, TypeError, AttributeError, LookupError) as error:
             raise InputError(f"{info.path}: not a readable parquet file ({_first_line(error)})") from error
-        self._codebooks = info.codebooks
-        self._keys = table.column("key")
-        self._ids, offsets = _flatten(table, "ids", np.int32)
-        self._offsets = offsets // info.codebooks
-        self._loss_mask, _ = _flatten(table, "loss_mask", np.bool_)
-        self._conditions = _flatten(table, "conditions", np.int32)[0] if info.conditions else None
+        if len(table) != info.rows or not np.array_equal(targets, self._offsets):
+            raise InputError(f"{info.path}: damaged: its columns do not fit together")
 
     def length(self, row: int) -> int:
         """Steps of the example in `row`."""
@@ -237,7 +243,9 @@ def _write_table(temporary: Path, path: Path, examples: Iterable[Example], codeb
     if with_conditions:
         columns.append(("conditions", pa.list_(pa.int32())))
     schema = pa.schema(columns)
-    with pq.ParquetWriter(temporary, schema, compression="zstd", store_schema=True) as writer:
+    # With checksums, so that a bit that flips on the disk is never another token.
+    options = {"compression": "zstd", "store_schema": True, "write_page_checksum": True}
+    with pq.ParquetWriter(temporary, schema, **options) as writer:
         for group in _batches(first, stream):
             for example in group:
                 _check(example, codebooks, with_conditions, f"{path}: example {row} ({example.key})")
