@@ -3,7 +3,9 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Literal, TypeAlias
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -11,7 +13,7 @@ from speechunits.audio import Waveform, read_audio
 from speechunits.encoders.protocol import SpeechEncoder
 from speechunits.errors import InputError
 from speechunits.fairseq_kmeans import import_fairseq_kmeans
-from speechunits.kmeans import Features, KMeans, Provenance, fit_kmeans, load_kmeans
+from speechunits.kmeans import Features, KMeans, Provenance, fit_kmeans, load_kmeans, require_moderate
 from speechunits.progress import show_progress
 
 Method: TypeAlias = Literal["full", "mini-batch"]
@@ -197,7 +199,7 @@ def _read_features(paths: Sequence[Path]) -> Iterator[Features]:
     for path in paths:
         try:
             stored = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+        except (OSError, ValueError, EOFError, SyntaxError, BadZipFile, TokenError) as error:
             raise InputError(f"{path}: cannot be read as a .npy array: {error}") from error
         if not isinstance(stored, np.ndarray) or stored.ndim != 2 or stored.dtype not in (np.float32, np.float16):
             raise InputError(f"{path}: is not an array of float32 or float16 [T, D]")
@@ -208,4 +210,8 @@ def _read_features(paths: Sequence[Path]) -> Iterator[Features]:
             chunk = np.array(stored[start : start + _FRAMES_PER_BATCH], dtype=np.float32)
             if not np.isfinite(chunk).all():
                 raise InputError(f"{path}: holds NaN or infinity between rows {start} and {start + len(chunk) - 1}")
+            try:
+                require_moderate(chunk)
+            except InputError as error:
+                raise InputError(f"{path}: {error}") from error
             yield chunk

@@ -198,7 +198,9 @@ def write_shard(folder: Path, header: ShardHeader, utterances: Sequence[Extracte
         "codes": [None if row.codes is None else row.codes.T.astype(np.int32).reshape(-1) for row in utterances],
     }
     buffer = pyarrow.BufferOutputStream()
-    pyarrow.parquet.write_table(pyarrow.table(columns, schema=schema), buffer, compression="zstd")
+    # With checksums, so that a bit that flips on the disk is never another unit.
+    table = pyarrow.table(columns, schema=schema)
+    pyarrow.parquet.write_table(table, buffer, compression="zstd", write_page_checksum=True)
     write_atomically(shard_path(folder, header.shard), buffer.getvalue().to_pybytes())
 
 
@@ -214,7 +216,7 @@ def read_header(path: Path) -> ShardHeader:
     try:
         metadata = pyarrow.parquet.read_schema(path).metadata or {}
         return _parse_header(json.loads(metadata.get(_KEY, b"{}")))
-    except (OSError, pyarrow.ArrowException, ValueError, KeyError, TypeError) as error:
+    except (OSError, pyarrow.ArrowException, ValueError, LookupError, TypeError, RecursionError) as error:
         raise InputError(f"{path}: not a shard of extracted units or codes") from error
 
 
@@ -228,19 +230,39 @@ def _parse_header(values: dict[str, Any]) -> ShardHeader:
 
 
 def _read_shards(folder: Path, first: ShardHeader) -> Iterator[Extracted]:
+    import pyarrow
     import pyarrow.parquet
 
-    levels = first.info.codes.levels if first.info.codes else 1
     for shard in range(first.shards):
-        for batch in pyarrow.parquet.ParquetFile(shard_path(folder, shard)).iter_batches(batch_size=ROWS_A_SHARD):
-            for audio, duration_s, units, codes in zip(*batch.columns, strict=True):
-                flat = _to_numpy(codes)
-                yield Extracted(
-                    audio=audio.as_py(),
-                    duration_s=duration_s.as_py(),
-                    units=_to_numpy(units),
-                    codes=None if flat is None else flat.reshape(-1, levels).T,  # [K, T]
-                )
+        path = shard_path(folder, shard)
+        try:
+            with pyarrow.parquet.ParquetFile(path, page_checksum_verification=True) as file:
+                missing = file.metadata.num_rows
+                for batch in file.iter_batches(batch_size=ROWS_A_SHARD):
+                    missing -= len(batch)
+                    yield from _read_rows(batch, first.info)
+                if missing:
+                    raise InputError(f"{missing} rows are missing")
+        except (OSError, pyarrow.ArrowException, ValueError, TypeError, AttributeError, LookupError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise InputError(f"{path}: damaged ({reason}); remove it and extract again") from error
+
+
+def _read_rows(batch: "pyarrow.RecordBatch", info: ExtractedInfo) -> list[Extracted]:
+    """The rows of a batch, each as `info` has it; ValueError and its like where they are not."""
+    levels = info.codes.levels if info.codes else 1
+    rows = []
+    for audio, duration_s, units, codes in zip(*batch.columns, strict=True):
+        flat = _to_numpy(codes)
+        row = Extracted(
+            audio=audio.as_py(),
+            duration_s=duration_s.as_py(),
+            units=_to_numpy(units),
+            codes=None if flat is None else flat.reshape(-1, levels).T,  # [K, T]
+        )
+        _require_fitting(row, info)
+        rows.append(row)
+    return rows
 
 
 def _to_numpy(numbers: "pyarrow.ListScalar") -> Units | None:

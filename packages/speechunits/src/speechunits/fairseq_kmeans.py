@@ -38,7 +38,7 @@ def import_fairseq_kmeans(path: Path, encoder: str = "", frame_rate_hz: float = 
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from error
     # A malformed stream fails in the interpreter of the opcodes, in whatever way its operands do not fit.
-    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, LookupError) as error:
+    except Exception as error:
         raise InputError(f"{path}: not a joblib dump of a scikit-learn k-means ({error})") from error
     if not isinstance(estimator, _Record) or estimator.names[1] not in _ESTIMATORS:
         raise InputError(f"{path}: not a joblib dump of a scikit-learn k-means")

@@ -20,6 +20,7 @@ from speechunits.runs import Units
 Features: TypeAlias = npt.NDArray[np.float32]
 
 _FORMAT = "speechunits.kmeans.1"
+_LARGEST = 4e18  # of a vector: the squared distance of two such still fits into float32
 _FRAMES_PER_PRODUCT = 16_384  # bounds the score matrix: 16,384 x 1,000 float32 are 66 MB
 
 
@@ -113,6 +114,7 @@ def fit_kmeans(
     import faiss  # 0.2 s: not for those who only apply
 
     _require_features(features, "features")
+    require_moderate(features)
     count, dimension = features.shape
     if not 1 <= clusters <= count:
         raise InputError(f"{clusters} clusters cannot be made from {count} frames")
@@ -177,6 +179,13 @@ def _parse_provenance(text: str) -> Provenance:
         if not isinstance(values[name], (int, float) if kind is float else kind):  # type: ignore[arg-type]
             raise InputError(f"provenance key {name} is {values[name]!r}")
     return Provenance(**values)
+
+
+def require_moderate(features: Features) -> None:
+    """Raise InputError where vectors are so long that faiss, for an infinite distance, would end the whole process."""
+    largest = float(np.abs(features).max())
+    if largest > _LARGEST / features.shape[1] ** 0.5:
+        raise InputError(f"features: {largest:.3g} is too large to be clustered in float32")
 
 
 def _require_features(values: Features, name: str) -> None:

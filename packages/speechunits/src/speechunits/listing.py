@@ -67,7 +67,7 @@ def read_columns(path: Path, names: Sequence[str]) -> list[list[str]]:
         raise InputError(f"{path}: cannot be read as UTF-8 text: {error}") from error
     header = lines[0].split("\t")
     if missing := [name for name in names if name not in header]:
-        raise InputError(f"{path}: has no column {', '.join(missing)}; its columns are {', '.join(header)}")
+        raise InputError(f"{path}: has no column {', '.join(missing)}; its columns are {', '.join(header)[:300]}")
     columns = [header.index(name) for name in names]
     rows = []
     for number, line in enumerate(lines[1:], start=2):

@@ -130,7 +130,8 @@ def _load_weights_only(path: Path) -> Mapping[str, Any]:
         # torch's message is a page long; the part after "WeightsUnpickler error:" names what was refused.
         reason = str(error).partition("WeightsUnpickler error: ")[2].partition(" was not an allowed")[0].splitlines()
         raise InputError(f"{path}: refused: {reason[0] if reason else 'not a checkpoint of plain data'}") from error
-    except (OSError, RuntimeError, EOFError, KeyError, ValueError) as error:
+    # A damaged file fails in torch's reader of opcodes, in whatever way its operands do not fit.
+    except Exception as error:
         raise InputError(f"{path}: not a torch checkpoint") from error
     if not isinstance(state, Mapping) or "model" not in state:
         raise InputError(f"{path}: not a fairseq checkpoint: it has no 'model'")
