@@ -100,14 +100,22 @@ class ReplyCache:
         self._database.execute("COMMIT")
 
     def read(self, key: str) -> list[str]:
-        """All raw replies stored under `key`, the oldest first."""
-        rows = self._database.execute("SELECT response FROM replies WHERE key = ? ORDER BY id", (key,))
-        return [row[0] for row in rows]
+        """All raw replies stored under `key`, the oldest first.
+
+        Raises:
+            InputError: The file is damaged.
+        """
+        rows = self._execute("SELECT response FROM replies WHERE key = ? ORDER BY id", (key,))
+        return [str(row[0]) for row in rows]
 
     def append(self, endpoint: str, model: str, request: str, response: str) -> None:
-        """Store one raw reply; it is on disk when this returns."""
+        """Store one raw reply; it is on disk when this returns.
+
+        Raises:
+            InputError: The file is damaged or cannot be written.
+        """
         created = datetime.now(UTC).isoformat(timespec="seconds")
-        self._database.execute(
+        self._execute(
             "INSERT INTO replies(key, endpoint, model, request, response, created) VALUES (?, ?, ?, ?, ?, ?)",
             (request_key(endpoint, request), endpoint, model, request, response, created),
         )
@@ -115,3 +123,10 @@ class ReplyCache:
     def close(self) -> None:
         """Close the file."""
         self._database.close()
+
+    def _execute(self, statement: str, values: tuple[str, ...]) -> list[tuple[object, ...]]:
+        try:
+            return self._database.execute(statement, values).fetchall()
+        # OverflowError: a length that SQLite reads from a damaged page.
+        except (sqlite3.Error, UnicodeDecodeError, OverflowError) as error:
+            raise InputError(f"{self.path}: the reply cache cannot be used: {error}") from None

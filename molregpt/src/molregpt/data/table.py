@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -77,7 +78,7 @@ class Table:
         """
         position = self.find(column)
         if position is None:
-            raise InputError(f"{self.name}: no column {column!r}; the columns are {', '.join(self.header)}")
+            raise InputError(f"{self.name}: no column {column!r}; the columns are {', '.join(self.header)[:300]}")
         return position
 
     def cell(self, row: Row, position: int) -> str:
@@ -174,7 +175,7 @@ def _read_text(path: Path | Traversable) -> str:
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise InputError(f"{path}, line {line}: not UTF-8 text") from None
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"{path}: cannot be read ({reason})") from None
 

@@ -193,7 +193,7 @@ def _read_columns(path: Path, file: TextIO, columns: Columns, kind: TableFormat)
     missing = [name for name in wanted.values() if name and name not in header]
     if missing:
         raise InputError(
-            f"{path}: no column {', '.join(missing)}; the first line has: {', '.join(header) or 'nothing'}"
+            f"{path}: no column {', '.join(missing)}; the first line has: {', '.join(header)[:300] or 'nothing'}"
         )
     places = {role: header.index(name) for role, name in wanted.items() if name}
     for number, cells in lines:

@@ -51,7 +51,7 @@ class Table:
         """
         position = self.find(column)
         if position is None:
-            raise InputError(f"{self.path}: no column {column!r}; the columns are {', '.join(self.header)}")
+            raise InputError(f"{self.path}: no column {column!r}; the columns are {', '.join(self.header)[:300]}")
         return position
 
 
