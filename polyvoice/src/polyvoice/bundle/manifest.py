@@ -135,6 +135,12 @@ def read_manifest(folder: Path) -> BundleManifest:
         trained_on = parse(TrainedOn, about.pop("trained_on"), f"{name}.trained_on")
         return StagePart(str(about["path"]), int(str(about["parameters"])), trained_on)
 
+    def parse_directions(texts: Json) -> tuple[Direction, ...]:
+        try:
+            return tuple(Direction.parse(str(text)) for text in cast("list[Json]", texts))
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
+
     try:
         stages = _mapping(values["stages"], f"{path}: stages")
         for name in stages:
@@ -145,7 +151,7 @@ def read_manifest(folder: Path) -> BundleManifest:
                 raise InputError(f"{path}: stage {name!r} is missing")
         manifest = BundleManifest(
             name=str(values["name"]),
-            directions=tuple(Direction.parse(str(text)) for text in cast("list[Json]", values["directions"])),
+            directions=parse_directions(values["directions"]),
             units=parse(UnitsInfo, values["units"], "units"),
             codes=parse(CodesInfo, values["codes"], "codes"),
             encoder=parse(EncoderPart, values["encoder"], "encoder"),
