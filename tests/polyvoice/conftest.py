@@ -132,3 +132,22 @@ def toy_parts(checkpoint: Path, write_toy_corpus: ToyCorpus, tmp_path_factory: p
 def toy_corpus(write_toy_corpus: ToyCorpus) -> tuple[Path, Path]:
     """A manifest and its extracted folder, for stages that need no audio."""
     return write_toy_corpus()
+
+
+@pytest.fixture(scope="session")
+def toy_bundle(toy_parts: ToyParts, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole bundle (zh-en, en-zh, en-es, es-en) that has learned just enough to say something."""
+    from polyvoice.cli.main import run
+
+    home = tmp_path_factory.mktemp("bundle")
+    course = ["--preset", "tiny", "--batch-rows", "2", "--micro-batch-rows", "2", "--device", "cpu", "--steps"]
+    stages = {"translate": ["translate", "--text", "none"], "duration": ["duration"]}
+    stages |= {name: ["synthesize", name] for name in ("first-level", "other-levels")}
+    given = ["--encoder", str(toy_parts.encoder), "--layer", "2", "--kmeans", str(toy_parts.kmeans)]
+    given += ["--codec", str(toy_parts.codec)]
+    for name, words in stages.items():
+        data = [str(toy_parts.manifest), str(toy_parts.extracted), str(home / name)]
+        assert run(["train", *words, *data, *course, "60" if name == "translate" else "2"]) == 0
+        given += [f"--{name}", str(home / name)]
+    assert run(["bundle", "--out", str(home / "toy"), *given]) == 0
+    return home / "toy"

@@ -32,10 +32,10 @@ def noise(seconds: float, loudness: float = 0.5) -> Waveform:
     return Waveform(samples, 8000)
 
 
-@pytest.mark.parametrize("format", FORMATS)
-def test_the_file_names_its_maker_and_holds_the_same_sound(format: Format, tmp_path: Path) -> None:
+@pytest.mark.parametrize("file_format", FORMATS)
+def test_the_file_names_its_maker_and_holds_the_same_sound(file_format: Format, tmp_path: Path) -> None:
     loud = noise(0.5, loudness=1.5)
-    (tmp_path / "tagged").write_bytes(encode_speech(loud, format))
+    (tmp_path / "tagged").write_bytes(encode_speech(loud, file_format))
     assert read_comment(tmp_path / "tagged") == f"synthetic speech, polyvoice {version('polyvoice-s2st')}"
     write_wav(tmp_path / "plain.wav", loud)
     # The two formats round halves each in its own way.

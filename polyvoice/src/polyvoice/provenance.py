@@ -26,15 +26,15 @@ def synthetic_tag() -> str:
     return f"synthetic speech, polyvoice {version('polyvoice-s2st')}"
 
 
-def encode_speech(waveform: Waveform, format: Format, comment: str | None = None) -> bytes:  # noqa: A002
+def encode_speech(waveform: Waveform, file_format: Format, comment: str | None = None) -> bytes:
     """An audio file of 16 bits with a comment in it; what is louder than full scale is clipped.
 
     Args:
         waveform: the sound.
-        format: of the file.
+        file_format: of the file.
         comment: by default the tag; empty for speech that is not ours.
     """
-    return _encode(waveform.samples, waveform.rate_hz, format, synthetic_tag() if comment is None else comment)
+    return _encode(waveform.samples, waveform.rate_hz, file_format, synthetic_tag() if comment is None else comment)
 
 
 def write_speech(path: Path, waveform: Waveform) -> None:
@@ -85,11 +85,11 @@ def encode_pcm(samples: Samples) -> bytes:
     return buffer.getvalue()
 
 
-def _encode(samples: Samples, rate_hz: int, format: Format, comment: str) -> bytes:  # noqa: A002
+def _encode(samples: Samples, rate_hz: int, file_format: Format, comment: str) -> bytes:
     import soundfile
 
     buffer = io.BytesIO()
-    with soundfile.SoundFile(buffer, "w", rate_hz, 1, "PCM_16", format=format.upper()) as sound:
+    with soundfile.SoundFile(buffer, "w", rate_hz, 1, "PCM_16", format=file_format.upper()) as sound:
         if comment:
             sound.comment = comment  # before any sample, so that it stands in the head
         sound.write(samples)

@@ -21,6 +21,7 @@ INPUT_ERRORS = (InputError, speechunits.errors.InputError, unitlm.errors.InputEr
 
 COMMANDS = (
     "translate",
+    "serve",
     "units",
     "kmeans",
     "tasks",

@@ -79,6 +79,16 @@ class SpeechTranslator:
         """Sample rate of what is said."""
         return self._bundle.codec.sample_rate_hz
 
+    def warm_up(self) -> None:
+        """Read all parts now, so that the first translation takes no longer than the others.
+
+        Raises:
+            InputError: a part cannot be read, or is not the one that it should be; so do the other packages' errors.
+        """
+        bundle = self._bundle
+        lengths = bundle.duration if self._options.durations == "model" else bundle.mean_durations
+        _ = (bundle.encoder, bundle.kmeans, bundle.codec, bundle.translator, lengths, bundle.synthesizer)
+
     def source_of(self, target: str, source: str | None = None) -> str:
         """The language to translate from: the one given, or the only one that can be translated into `target`.
 
