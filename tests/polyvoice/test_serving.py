@@ -23,9 +23,10 @@ from polyvoice.errors import InputError
 from polyvoice.pipeline.join import Spoken, join_pieces
 from polyvoice.pipeline.translator import Piece
 from polyvoice.provenance import encode_speech, read_comment, synthetic_tag
+from polyvoice.serving.address import Address
 from polyvoice.serving.app import Model, Service
-from polyvoice.serving.run import DrainingServer, listen
-from polyvoice.serving.settings import Address, Limits
+from polyvoice.serving.run import DrainingServer
+from polyvoice.serving.settings import Limits
 from polyvoice.serving.threads import iterate_in_thread
 from polyvoice.serving.uploads import TooLongError, read_upload
 from polyvoice.stages.translate.decoding import Translation
@@ -80,7 +81,7 @@ class Running:
         self.service = Service(Model("toy", ("zh-en",), system), limits)
         config = uvicorn.Config(self.service.make_app(loopback=loopback), log_level="critical", access_log=False)
         self.server = DrainingServer(config, self.service)
-        listener = listen(Address(port=0))
+        listener = Address(port=0).listen()
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         self.thread = threading.Thread(target=lambda: asyncio.run(self.server.serve(sockets=[listener])))
         self.thread.start()
@@ -385,10 +386,10 @@ def test_the_command_refuses_what_makes_no_server(
 
 
 def test_a_port_that_is_taken_is_told() -> None:
-    with listen(Address(port=0)) as taken:
+    with Address(port=0).listen() as taken:
         port = taken.getsockname()[1]
         with pytest.raises(InputError, match=f"cannot listen on 127.0.0.1 port {port}: Address already in use"):
-            listen(Address(port=port))
+            Address(port=port).listen()
 
 
 def test_a_missing_extra_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,6 +22,7 @@ INPUT_ERRORS = (InputError, speechunits.errors.InputError, unitlm.errors.InputEr
 COMMANDS = (
     "translate",
     "serve",
+    "web",
     "units",
     "kmeans",
     "tasks",

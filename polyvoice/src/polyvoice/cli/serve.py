@@ -10,7 +10,8 @@ from tyro.conf import arg
 
 from polyvoice.errors import InputError
 from polyvoice.pipeline.settings import PipelineOptions
-from polyvoice.serving.settings import Address, Limits
+from polyvoice.serving.address import Address
+from polyvoice.serving.settings import Limits
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +11,7 @@ from polyvoice.errors import InputError
 from polyvoice.evaluation.reading import read_evaluation
 from polyvoice.provenance import encode_speech, read_comment
 from polyvoice.samples.pictures import draw_spectrogram, draw_units
+from polyvoice.samples.rendering import render_page
 from polyvoice.samples.views import (
     SampleView,
     SectionView,
@@ -28,15 +27,12 @@ from speechunits.audio import read_audio
 from speechunits.files import write_atomically
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
-
     from polyvoice.evaluation.results import Evaluation
     from polyvoice.evaluation.rows import EvaluatedRow, UnitRuns
     from speechunits.audio import Waveform
 
 PAGE = "index.html"
 _MEDIA = "media"
-_TEMPLATES = "samples/templates"
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,37 +163,16 @@ def _write_media(out: Path, name: str, content: bytes) -> str:
 
 
 def _write_page(path: Path, evaluation: Evaluation, sections: list[SectionView], seed: int) -> None:
-    from markupsafe import Markup
-
-    folder = files("polyvoice") / _TEMPLATES
-    # Style and script are ours, so they go into the page as they are; everything else is escaped.
-    style, script = (Markup((folder / name).read_text("utf-8")) for name in ("style.css", "players.js"))  # noqa: S704
-    page = (
-        _environment()
-        .get_template("page.html.j2")
-        .render(
-            style=style,
-            script=script,
-            system=str(evaluation.settings.get("system", "")),
-            rows=len(evaluation.rows),
-            seed=seed,
-            sections=sections,
-            missing=evaluation.missing,
-            versions=evaluation.versions,
-            settings=evaluation.settings,
-        )
+    page = render_page(
+        "page.html.j2",
+        {
+            "system": str(evaluation.settings.get("system", "")),
+            "rows": len(evaluation.rows),
+            "seed": seed,
+            "sections": sections,
+            "missing": evaluation.missing,
+            "versions": evaluation.versions,
+            "settings": evaluation.settings,
+        },
     )
     write_atomically(path, page.encode())
-
-
-@cache
-def _environment() -> Environment:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    return Environment(
-        loader=PackageLoader("polyvoice", _TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import sys
 from typing import TYPE_CHECKING
 
 import uvicorn
 
-from polyvoice.errors import InputError
 from polyvoice.serving.app import Model, Service
 
 if TYPE_CHECKING:
     from types import FrameType
 
-    from polyvoice.serving.settings import Address, Limits
+    from polyvoice.serving.address import Address
+    from polyvoice.serving.settings import Limits
 
 
 class DrainingServer(uvicorn.Server):
@@ -57,22 +56,8 @@ def serve(model: Model, address: Address, limits: Limits) -> None:
         server_header=False,
         timeout_graceful_shutdown=10,
     )
-    listener = listen(address)
-    host = f"[{address.host}]" if ":" in address.host else address.host
-    print(f"polyvoice: {model.name} listens on http://{host}:{listener.getsockname()[1]}", file=sys.stderr, flush=True)
+    listener = address.listen()
+    url = address.url_of(listener.getsockname()[1])
+    print(f"polyvoice: {model.name} listens on {url}", file=sys.stderr, flush=True)
     asyncio.run(DrainingServer(config, service).serve(sockets=[listener]))
     print("polyvoice: stopped", file=sys.stderr)
-
-
-def listen(address: Address) -> socket.socket:
-    """Open the door.
-
-    Raises:
-        InputError: the port is taken, or the host is not of this machine.
-    """
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    try:
-        return socket.create_server((address.host, address.port), family=family, backlog=128)
-    except OSError as error:
-        told = error.strerror or str(error)
-        raise InputError(f"cannot listen on {address.host} port {address.port}: {told}") from error

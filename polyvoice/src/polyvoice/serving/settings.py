@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from polyvoice.errors import InputError
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
-
 
 @dataclass(frozen=True)
 class Limits:
@@ -41,28 +39,3 @@ class Limits:
     def largest_upload_bytes(self) -> int:
         """Bytes of the largest request."""
         return round(self.largest_upload_mb * 1e6)
-
-
-@dataclass(frozen=True)
-class Address:
-    """Where a server listens.
-
-    Attributes:
-        host: only this machine can reach the default; 0.0.0.0 is for everybody, and there is no password.
-        port: 0 takes one that is free.
-
-    Raises:
-        InputError: there is no such port.
-    """
-
-    host: str = "127.0.0.1"
-    port: int = 8000
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.port <= 65535:
-            raise InputError(f"port must be 0 to 65535, got {self.port}")
-
-    @property
-    def is_loopback(self) -> bool:
-        """Whether only this machine can reach it."""
-        return self.host in LOOPBACK

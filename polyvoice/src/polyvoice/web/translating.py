@@ -1,0 +1,190 @@
+"""From a recording to the page of its translation; knows nothing of the program that shows the page."""
+
+from __future__ import annotations
+
+import base64
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+import speechunits.errors
+from polyvoice.errors import InputError
+from polyvoice.evaluation.rows import UnitRuns
+from polyvoice.pipeline.join import Spoken, join_pieces
+from polyvoice.pipeline.timing import Stopwatch
+from polyvoice.provenance import encode_speech, synthetic_tag
+from polyvoice.samples.pictures import draw_spectrogram, draw_units
+from polyvoice.samples.rendering import render_page
+from polyvoice.samples.views import SpeechView, name_language, write_runs
+from polyvoice.serving.uploads import read_upload
+from speechunits.runs import Runs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from polyvoice.pipeline.translator import Piece, SpeechTranslator
+    from polyvoice.serving.settings import Limits
+    from speechunits.audio import Waveform
+
+_STAGES = {
+    "encode": "speech to units",
+    "translate": "units to units",
+    "duration": "how long each lasts",
+    "synthesize": "units to codes",
+    "decode": "codes to speech",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What somebody asks of the page.
+
+    Attributes:
+        recording: file of what was recorded or uploaded.
+        source: language that is spoken.
+        target: language to translate into.
+        voice: file of a recording of the voice that shall speak; None for the speaker's own.
+        seed: of all draws.
+    """
+
+    recording: Path
+    source: str
+    target: str
+    voice: Path | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StageView:
+    """A line of the table of times; `percent` is its share of the whole."""
+
+    name: str
+    meaning: str
+    seconds: str
+    percent: str
+
+
+@dataclass(frozen=True, slots=True)
+class PieceView:
+    """A line of the table of pieces."""
+
+    place: str
+    units: str
+    confidence: str
+    ended: bool
+
+
+def translate_for_page(
+    translator: SpeechTranslator, wish: Wish, limits: Limits, progress: Callable[[float], None]
+) -> str:
+    """Translate, and show both sides with their spectrograms and units, and how long each stage took.
+
+    Args:
+        translator: with its bundle.
+        wish: what to translate.
+        limits: of length and time.
+        progress: told after each piece which share of the recording is done.
+
+    Returns:
+        An HTML page that holds everything itself.
+
+    Raises:
+        InputError: the recording cannot be translated, in one line for people; so do the other packages' errors.
+    """
+    began = time.monotonic()
+    recording = read_upload(wish.recording, limits.longest_recording_s)
+    voice = None
+    if wish.voice is not None:
+        voice = translator.hear_voice(read_upload(wish.voice, limits.longest_recording_s), wish.source)
+    watch = Stopwatch()
+    pieces: list[Piece] = []
+    first_audio_s: float | None = None
+    asked = time.monotonic()
+    for piece in translator.pieces(recording, wish.source, wish.target, seed=wish.seed, voice=voice):
+        pieces.append(piece)
+        watch.add(piece.seconds)
+        if first_audio_s is None and piece.waveform is not None:
+            first_audio_s = time.monotonic() - asked
+        progress(min(1.0, piece.segment.stop_s / recording.duration_s))
+        if time.monotonic() - began > limits.request_timeout_s:
+            raise InputError(f"the translation took longer than {limits.request_timeout_s:g} s")
+    if not pieces:
+        raise InputError("no speech was heard in the recording")
+    spoken = join_pieces([Spoken(piece.segment, piece.waveform) for piece in pieces], translator.rate_hz)
+    total_s = sum(watch.seconds.values())
+    longest_s = max(recording.duration_s, spoken.duration_s if spoken else 0.0)
+    heard = [piece.translation.text_heard for piece in pieces if piece.translation.text_heard]
+    said = [piece.translation.text_said for piece in pieces if piece.translation.text_said]
+    source = _view_speech(
+        "source", name_language(wish.source), recording, [piece.source for piece in pieces], longest_s, heard
+    )
+    output = _view_speech("output", name_language(wish.target), spoken, [p.runs for p in pieces], longest_s, said)
+    return render_page(
+        "translation.html.j2",
+        {
+            "speeches": [source, output],
+            "download": f"translation.{wish.target}.flac",
+            "tag": synthetic_tag(),
+            "facts": [
+                ("to the first sound", "" if first_audio_s is None else f"{first_audio_s:.2f} s"),
+                ("computing", f"{total_s:.2f} s"),
+                ("a second of speech", f"{total_s / recording.duration_s:.2f} s"),
+            ],
+            "stages": [
+                StageView(name, _STAGES[name], f"{seconds:.3f}", f"{100 * seconds / max(total_s, 1e-9):.1f}")
+                for name, seconds in watch.seconds.items()
+            ],
+            "pieces": [_view_piece(piece) for piece in pieces],
+        },
+    )
+
+
+def show_problem(error: InputError | speechunits.errors.InputError) -> str:
+    """A page that says why there is no translation."""
+    return render_page("problem.html.j2", {"problem": " ".join(str(error).split())})
+
+
+def _view_speech(
+    role: str, title: str, waveform: Waveform | None, runs: Sequence[Runs], longest_s: float, texts: Sequence[str]
+) -> SpeechView:
+    units = UnitRuns.of(
+        Runs(np.concatenate([run.units for run in runs]), np.concatenate([run.lengths for run in runs]))
+    )
+    audio = spectrogram = strip = ""
+    if waveform is not None:
+        comment = None if role == "output" else ""
+        audio = _as_url("audio/flac", encode_speech(waveform, "flac", comment))
+        spectrogram = _as_url("image/png", draw_spectrogram(waveform))
+        strip = _as_url("image/png", draw_units(units.expand().tolist())) if units else ""
+    duration_s = 0.0 if waveform is None else waveform.duration_s
+    return SpeechView(
+        role=role,
+        title=title,
+        audio=audio,
+        spectrogram=spectrogram,
+        strip=strip,
+        units=write_runs(units),
+        duration=f"{duration_s:.1f} s" if waveform else "nothing said",
+        percent=f"{100 * duration_s / longest_s:.2f}",
+        lines=(("understood" if role == "source" else "meant", " ".join(texts)),) if texts else (),
+        heard=(),
+    )
+
+
+def _view_piece(piece: Piece) -> PieceView:
+    said = piece.translation
+    # Of each unit: a sum over a sentence says more of its length than of the model's doubt.
+    each = said.log_probability / max(1, said.units.size)
+    return PieceView(
+        place=f"{piece.segment.start_s:.1f} \u2013 {piece.segment.stop_s:.1f} s",
+        units=f"{len(piece.source)} \u2192 {len(piece.runs)}",
+        confidence=f"{np.exp(each):.2f}",
+        ended=said.ended,
+    )
+
+
+def _as_url(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
