@@ -54,19 +54,23 @@ class Command:
     Attributes:
         words: its command line; gets the inputs and the folder to write to.
         result: what has to be the same; gets that folder.
-        final: files that are never touched again once they are there, as a pattern.
+        final: files that are never touched again once they are finished, as a pattern.
+        journal: the file that names them when they are; without one they are finished when they are there.
         cache: whether the folder is molregpt's cache.
     """
 
     words: Callable[[Any, Path], list[object]]
     result: Callable[[Path], dict[str, Any]]
     final: str
+    journal: str = ""
     cache: bool = False
 
 
 EXTRACT = ["--rows", 1, "--encoder", "mfcc", "--layer", 1]
 COMMANDS = {
-    "corpus speak": Command(lambda inputs, out: [WORKER, "speak", inputs.texts, out], files_of, "audio/**/*.flac"),
+    "corpus speak": Command(
+        lambda inputs, out: [WORKER, "speak", inputs.texts, out], files_of, "audio/**/*.flac", "pairs.tsv"
+    ),
     "corpus augment": Command(
         lambda inputs, out: [
             *POLYVOICE,
@@ -82,6 +86,7 @@ COMMANDS = {
         ],
         files_of,
         "audio/**/*.flac",
+        "pairs.tsv",
     ),
     "extract": Command(
         lambda inputs, out: [
@@ -120,7 +125,9 @@ COMMANDS = {
         rows_of,
         "config.json",
     ),
-    "evaluate speech": Command(lambda inputs, out: [WORKER, "evaluate", inputs.pairs, out], files_of, "audio/*.wav"),
+    "evaluate speech": Command(
+        lambda inputs, out: [WORKER, "evaluate", inputs.pairs, out], files_of, "audio/*.wav", "translations.jsonl"
+    ),
 }
 KILLS = dict.fromkeys(COMMANDS, 7) | {"train": 8}
 COVERED_HERE_ALONE = ("corpus augment", "index build")
@@ -178,8 +185,10 @@ class Process:
 def finished_files(command: Command, out: Path) -> dict[Path, tuple[int, int, bytes]]:
     """What is there for good: inode, time of writing and content of each file."""
     found = {}
+    journal = (out / command.journal).read_text("utf-8") if (out / command.journal).is_file() else ""
     for path in out.glob(command.final):
-        if path.is_file() and not path.name.startswith("."):
+        named = not command.journal or path.name in journal
+        if path.is_file() and not path.name.startswith(".") and named:
             state = path.stat()
             found[path] = (state.st_ino, state.st_mtime_ns, path.read_bytes())
     return found
@@ -211,3 +220,47 @@ def test_killed_at_random_moments_it_ends_as_if_it_had_not_been(
 
 def test_the_kills_are_fifty_in_all() -> None:
     assert sum(KILLS.values()) == 50
+
+
+TOGETHER = [name for name in COMMANDS if name != "index build"]
+
+
+def has_begun(out: Path) -> bool:
+    """Whether something is written that only the work itself writes; a second process waits for preparations."""
+    work = [*out.rglob("*.jsonl"), *out.rglob("*.flac"), *out.rglob("*.wav"), *out.glob("[0-9]*.parquet")]
+    return any(path.stat().st_size for path in work if path.exists())
+
+
+@pytest.mark.parametrize(
+    "name", [name if name == "extract" else pytest.param(name, marks=pytest.mark.faults) for name in TOGETHER]
+)
+def test_the_second_of_two_processes_is_refused_and_changes_nothing(name: str, inputs: Any, tmp_path: Path) -> None:
+    command, out = COMMANDS[name], tmp_path / "out"
+    first, second = (Process(command, inputs, out, tmp_path) for _ in range(2))
+    running = first.start()
+    while running.poll() is None and not has_begun(out):
+        time.sleep(0.005)
+    running.send_signal(signal.SIGSTOP)  # so that it is in the middle of its work, however fast it is
+    refused = second.start()
+    _, errors = refused.communicate()
+    running.send_signal(signal.SIGCONT)
+    said = errors.strip().splitlines()[-1]
+    assert refused.returncode == 2 or "InputError" in said, errors  # slow_worker.py turns no error into a status
+    assert "another" in said
+    assert str(out) in said
+    _, errors = running.communicate()
+    assert running.returncode == 0, errors
+    if name != "extract":
+        Process(command, inputs, tmp_path / "alone", tmp_path).finish()
+        assert command.result(out) == command.result(tmp_path / "alone")
+
+
+@pytest.mark.faults
+def test_two_processes_may_build_one_index(inputs: Any, tmp_path: Path) -> None:
+    command, out = COMMANDS["index build"], tmp_path / "cache"
+    both = [Process(command, inputs, out, tmp_path).start() for _ in range(2)]
+    for process in both:
+        _, errors = process.communicate()
+        assert process.returncode == 0, errors
+    Process(command, inputs, tmp_path / "alone", tmp_path).finish()
+    assert command.result(out) == command.result(tmp_path / "alone")

@@ -29,7 +29,7 @@ from speechunits.extracted import (
     shard_path,
     write_shard,
 )
-from speechunits.files import write_atomically
+from speechunits.files import hold_folder, write_atomically
 from speechunits.kmeans import KMeans
 from speechunits.listing import Listed
 from speechunits.progress import show_progress
@@ -168,7 +168,7 @@ def extract(
 
     Raises:
         InputError: the list is empty, nothing is to be extracted, a number is out of range, or the folder was begun
-            with another list, shard size, encoder, k-means or codec.
+            with another list, shard size, encoder, k-means or codec, or another run is writing to it.
     """
     if not rows:
         raise InputError("there are no recordings to extract anything from")
@@ -181,24 +181,26 @@ def extract(
     empty = [ShardHeader(info, shard, len(starts), digest_rows(listed)) for shard, listed in enumerate(names)]
     done = {header.shard: header for header in _read_beginning(folder, empty)}
     folder.mkdir(parents=True, exist_ok=True)
-    if workers == 1:  # what others have begun to write is theirs
-        _remove_halves(folder, "failed.tsv")
-    todo = [shard for shard in range(worker, len(starts), workers) if shard not in done]
-    mine = sum(len(names[shard]) for shard in range(worker, len(starts), workers))
-    with show_progress("extracting", mine, mine - sum(len(names[shard]) for shard in todo)) as count:
-        # In this process the bar moves with every recording, elsewhere with every shard.
-        here = isinstance(engine, LocalEngine)
-        loaded = _Loaded(units, codec, count if here else None)
-        work = loaded if here or recipe is None else recipe
-        shards = (rows[shard * rows_a_shard : (shard + 1) * rows_a_shard] for shard in todo)
-        for place, content in engine.map(work, shards):
-            shard = todo[place]
-            if not here:
-                count(len(names[shard]))
-            _remove_halves(folder, shard_path(folder, shard).name)
-            done[shard] = replace(empty[shard], failures=content.failures)
-            write_shard(folder, done[shard], content.found)
-            _write_failures(folder, [done[shard] for shard in sorted(done)])
+    # Workers that share a list write different shards; two runs of all of it would write the same ones.
+    with hold_folder(folder, shared=workers > 1):
+        if workers == 1:  # what others have begun to write is theirs
+            _remove_halves(folder, "failed.tsv")
+        todo = [shard for shard in range(worker, len(starts), workers) if shard not in done]
+        mine = sum(len(names[shard]) for shard in range(worker, len(starts), workers))
+        with show_progress("extracting", mine, mine - sum(len(names[shard]) for shard in todo)) as count:
+            # In this process the bar moves with every recording, elsewhere with every shard.
+            here = isinstance(engine, LocalEngine)
+            loaded = _Loaded(units, codec, count if here else None)
+            work = loaded if here or recipe is None else recipe
+            shards = (rows[shard * rows_a_shard : (shard + 1) * rows_a_shard] for shard in todo)
+            for place, content in engine.map(work, shards):
+                shard = todo[place]
+                if not here:
+                    count(len(names[shard]))
+                _remove_halves(folder, shard_path(folder, shard).name)
+                done[shard] = replace(empty[shard], failures=content.failures)
+                write_shard(folder, done[shard], content.found)
+                _write_failures(folder, [done[shard] for shard in sorted(done)])
     # From the shards once more: other workers have made some, or a run was killed right behind its last one.
     headers = _read_beginning(folder, empty)
     lost = _write_failures(folder, headers)

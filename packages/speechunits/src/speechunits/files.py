@@ -1,7 +1,10 @@
-"""Files that are either whole or not there."""
+"""Files that are either whole or not there, and folders that belong to one run at a time."""
 
 import os
+import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from speechunits.errors import InputError
@@ -32,3 +35,33 @@ def write_atomically(path: Path, content: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def hold_folder(folder: Path, *, shared: bool = False) -> Iterator[None]:
+    """Own a folder; the system lets go of it when the process ends, however it ends, and no file is left in it.
+
+    Args:
+        folder: it exists.
+        shared: several may hold it, if all of them say so.
+
+    Raises:
+        InputError: another process holds it.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"{folder}: another run is writing to it") from None
+        except OSError:
+            # Some network disks cannot lock folders: then nobody is kept out, and whole files are all that is promised.
+            pass
+        yield
+    finally:
+        os.close(descriptor)
