@@ -46,13 +46,20 @@ class AppendOnlyLines:
         self._synced = time.monotonic()
 
     def append(self, *lines: str) -> None:
-        """Write lines; they hold no line breaks of their own."""
+        """Write lines; they hold no line breaks of their own.
+
+        Raises:
+            InputError: The disk is full; the line that was torn is cut off when the file is opened again.
+        """
         content = "".join(f"{line}\n" for line in lines).encode()
-        # Unbuffered and in append mode: a killed process tears at most the last line.
-        while content:
-            content = content[self._file.write(content) or 0 :]
-        if time.monotonic() - self._synced > _SYNC_SECONDS:
-            self._sync()
+        try:
+            # Unbuffered and in append mode: a killed process tears at most the last line.
+            while content:
+                content = content[self._file.write(content) or 0 :]
+            if time.monotonic() - self._synced > _SYNC_SECONDS:
+                self._sync()
+        except OSError as error:
+            raise InputError(f"{self.path}: cannot be written ({error.strerror})") from error
 
     def clear(self) -> None:
         """Forget all lines."""

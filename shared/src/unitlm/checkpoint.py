@@ -55,12 +55,19 @@ class _Part:
 
 
 def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write `checkpoint` to `folder`; a checkpoint already there is replaced and stays valid until that very moment."""
+    """Write `checkpoint` to `folder`; a checkpoint already there is replaced and stays valid until that very moment.
+
+    Raises:
+        InputError: The disk is full, or the folder cannot be written.
+    """
     written: dict[str, Json] = {}
     for name, tensors in checkpoint.parts.items():
         staged = folder / f"{name}-staged.safetensors"  # the name of a leftover that the next save sweeps away
         with replacing(staged) as temporary:
-            save_file({key: value.detach().contiguous().cpu() for key, value in tensors.items()}, temporary)
+            try:
+                save_file({key: value.detach().contiguous().cpu() for key, value in tensors.items()}, temporary)
+            except SafetensorError as error:  # which a full disk is, too
+                raise InputError(f"{folder}: the part {name!r} cannot be written ({error})") from error
         digest = _hash_file(staged)
         final = staged.replace(folder / f"{name}-{digest[:12]}.safetensors")
         written[name] = cast(Json, asdict(_Part(final.name, digest, final.stat().st_size)))

@@ -19,17 +19,26 @@ def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary name beside `path` to write to; on success it is flushed to disk and takes `path`'s place.
 
     Whatever happens in between, a reader finds the old file or the whole new one.
+
+    Raises:
+        InputError: The disk is full, or the folder cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     # The process id keeps two writers of one file from writing into each other's temporary.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        yield temporary
-        flush(temporary)
-        temporary.replace(path)
-        flush(path.parent)  # the rename itself must survive a power cut
-    finally:
-        temporary.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            flush(temporary)
+            temporary.replace(path)
+            flush(path.parent)  # the rename itself must survive a power cut
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        # Other files may be read in between; what is wrong with those is not told here.
+        if error.filename is not None and not Path(os.fsdecode(error.filename)).is_relative_to(path.parent):
+            raise
+        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
 def write_text(path: Path, text: str) -> None:

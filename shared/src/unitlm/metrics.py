@@ -63,9 +63,16 @@ class MetricsLog:
             self._board = SummaryWriter(run_folder / "tensorboard", purge_step=step + 1)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Report `values` of `step`."""
-        self._stream.write(json.dumps({"step": step, **values}) + "\n")
-        self._stream.flush()
+        """Report `values` of `step`.
+
+        Raises:
+            InputError: The disk is full.
+        """
+        try:
+            self._stream.write(json.dumps({"step": step, **values}) + "\n")
+            self._stream.flush()
+        except OSError as error:
+            raise InputError(f"{self._stream.name}: cannot be written ({error.strerror})") from error
         if self._board is not None:
             for name, value in values.items():
                 self._board.add_scalar(name, value, step)

@@ -39,11 +39,13 @@ def lock_run(run_folder: Path, processes: Processes) -> Iterator[None]:
     lock = FileLock(run_folder / ".lock", timeout=0)
     refused = False
     if processes.is_first:
-        run_folder.mkdir(parents=True, exist_ok=True)
         try:
+            run_folder.mkdir(parents=True, exist_ok=True)
             lock.acquire()
         except Timeout:
             refused = True
+        except OSError as error:
+            raise InputError(f"{run_folder}: cannot be written ({error.strerror})") from error
     if processes.any(refused):
         raise InputError(f"{run_folder}: another process is training here")
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -10,6 +11,9 @@ from typing import Any, Protocol, cast
 INPUT_ERROR = 2
 OUR_FAULT = 1
 INTERRUPTED = 130
+
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+"""What `OSError.errno` is when a disk is full, broken, or not to be written."""
 
 COMMANDS = (
     "caption",
@@ -20,6 +24,7 @@ COMMANDS = (
     "index",
     "data",
     "samples",
+    "web",
     "train",
     "adapt",
     "tune",
@@ -71,13 +76,24 @@ def run(arguments: Sequence[str]) -> int:
         # The reader of a pipe has gone, as in `molregpt ... | head`: nobody is left to be told.
         sys.stdout = None
         return 0
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            return _confess()
+        # From a library that writes by itself: the user can make space or change a folder's mode, we cannot.
+        print(f"molregpt: {error.filename or 'a file'}: cannot be written or read ({error.strerror})", file=sys.stderr)
+        return INPUT_ERROR
     except Exception:
-        import traceback
-
-        traceback.print_exc()
-        print("molregpt: this is a fault of the program, not of the input", file=sys.stderr)
-        return OUR_FAULT
+        return _confess()
     return 0
+
+
+def _confess() -> int:
+    """Show where the program went wrong; gives the exit status."""
+    import traceback
+
+    traceback.print_exc()
+    print("molregpt: this is a fault of the program, not of the input", file=sys.stderr)
+    return OUR_FAULT
 
 
 def parse(arguments: Sequence[str]) -> Command:

@@ -60,7 +60,11 @@ class Provenance:
 
 
 def write_index(path: Path, provenance: Provenance, arrays: Arrays) -> None:
-    """Write an index file atomically: a temporary name in the same folder, fsync, rename."""
+    """Write an index file atomically: a temporary name in the same folder, fsync, rename.
+
+    Raises:
+        InputError: The disk is full, or the folder cannot be written.
+    """
     stated = asdict(provenance)
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     sums = {name: hashlib.sha256(array.data).hexdigest() for name, array in contiguous.items()}
@@ -68,15 +72,18 @@ def write_index(path: Path, provenance: Provenance, arrays: Arrays) -> None:
     facts = {"provenance": stated, "sums": sums, "digest": _digest(stated, sums, shapes)}
     # One entry only: safetensors writes several in random order, and equal indexes should be equal files.
     metadata = {_ENTRY: json.dumps(facts, sort_keys=True)}
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        safetensors.numpy.save_file(contiguous, temporary, metadata)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            safetensors.numpy.save_file(contiguous, temporary, metadata)
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise InputError(f"{path}: cannot be written ({getattr(error, 'strerror', None) or error})") from error
 
 
 def read_index(path: Path, kind: IndexKind, *, verify: bool = False) -> tuple[Provenance, dict[str, NDArray[Any]]]:

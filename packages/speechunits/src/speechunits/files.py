@@ -18,11 +18,18 @@ def write_atomically(path: Path, content: bytes) -> None:
         content: all of the file.
 
     Raises:
-        InputError: the folder of `path` does not exist.
+        InputError: the folder of `path` does not exist or cannot be written, or the disk is full.
     """
     folder = path.parent
     if not folder.is_dir():
         raise InputError(f"{path}: the folder {folder} does not exist")
+    try:
+        _write(path, content, folder)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def _write(path: Path, content: bytes, folder: Path) -> None:
     # The temporary file lies in the same folder because a rename is atomic only within one file system.
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=folder)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stderr
@@ -16,6 +17,9 @@ from polyvoice.errors import InputError
 INPUT_ERROR = 2
 OUR_FAULT = 1
 INTERRUPTED = 130
+
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+"""What `OSError.errno` is when a disk is full, broken, or not to be written."""
 
 INPUT_ERRORS = (InputError, speechunits.errors.InputError, unitlm.errors.InputError)
 
@@ -76,13 +80,24 @@ def run(arguments: Sequence[str]) -> int:
         # The reader of a pipe has gone, as in `polyvoice ... | head`: nobody is left to be told.
         sys.stdout = None
         return 0
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            return _confess()
+        # From a library that writes by itself: the user can make space or change a folder's mode, we cannot.
+        print(f"polyvoice: {error.filename or 'a file'}: cannot be written or read ({error.strerror})", file=sys.stderr)
+        return INPUT_ERROR
     except Exception:
-        import traceback
-
-        traceback.print_exc()
-        print("polyvoice: this is a fault of the program, not of the input", file=sys.stderr)
-        return OUR_FAULT
+        return _confess()
     return 0
+
+
+def _confess() -> int:
+    """Show where the program went wrong; gives the exit status."""
+    import traceback
+
+    traceback.print_exc()
+    print("polyvoice: this is a fault of the program, not of the input", file=sys.stderr)
+    return OUR_FAULT
 
 
 def parse(arguments: Sequence[str]) -> Command:
