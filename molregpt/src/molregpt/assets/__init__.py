@@ -1,4 +1,4 @@
-"""Files that ship with the package: the example database, sample questions, a vocabulary, a WordNet extract.
+"""Files that ship with the package: the example database, sample questions, a vocabulary, a WordNet extract, an editor.
 
 Each file's origin, licence and the changes made to it are stated in the `*.LICENSE.*` file of the same name beside it.
 """

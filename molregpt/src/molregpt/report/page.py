@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from molregpt.files import write_atomically
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from jinja2 import Environment
@@ -30,20 +31,29 @@ def _environment() -> Environment:
     )
 
 
-def write_page(path: Path, template: str, values: dict[str, object]) -> None:
-    """Render a template and write it atomically.
+def render_page(template: str, values: Mapping[str, object]) -> str:
+    """Render a template.
 
     Args:
-        path: The HTML file.
         template: Name of a file under `templates/`.
         values: What the template shows; text is escaped, `Markup` is not.
-
-    Raises:
-        InputError: The folder cannot be written.
     """
     from markupsafe import Markup
 
     style = (files("molregpt") / _TEMPLATES / "style.css").read_text("utf-8")
     # The style sheet is ours, so it goes into the page as it is.
-    page = _environment().get_template(template).render(values, style=Markup(style))  # noqa: S704
-    write_atomically(path, page)
+    return _environment().get_template(template).render(values, style=Markup(style))  # noqa: S704
+
+
+def write_page(path: Path, template: str, values: Mapping[str, object]) -> None:
+    """Render a template, as `render_page` does, and write it atomically.
+
+    Args:
+        path: The HTML file.
+        template: Name of a file under `templates/`.
+        values: What the template shows.
+
+    Raises:
+        InputError: The folder cannot be written.
+    """
+    write_atomically(path, render_page(template, values))

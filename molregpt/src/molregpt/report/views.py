@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from molregpt.drawing import draw_molecule
+from molregpt.records import Example
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence, Set
 
     from molregpt.evaluation.results import Evaluation
     from molregpt.evaluation.rows import EvaluatedRow
@@ -79,13 +80,17 @@ class MoleculeView:
 
 @dataclass(frozen=True, slots=True)
 class NeighbourView:
-    """A retrieved pair; `percent` is its similarity beside the nearest one's, or on its own scale of 0 to 1."""
+    """A retrieved pair; `percent` is its similarity beside the nearest one's, or on its own scale of 0 to 1.
+
+    `compared` is the caption, cut up by the words of the question.
+    """
 
     key: str
     caption: str
     similarity: str
     percent: float
     molecule: MoleculeView
+    compared: tuple[Piece, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +216,26 @@ def compare_texts(answer: str, reference: str) -> list[Piece]:
     return pieces
 
 
+def mark_words(text: str, words: Set[str]) -> list[Piece]:
+    """Cut a text into words that hold one of the tokens by which BM25 finds descriptions, and the rest.
+
+    Returns:
+        Pieces that, joined, are the text.
+    """
+    if not words:
+        return [Piece(text, shared=False)]
+    from molindex.tokenization import tokenize
+
+    pieces: list[Piece] = []
+    for word in re.findall(r"\s+|\S+", text):
+        shared = not word.isspace() and not words.isdisjoint(tokenize(word, "chemistry"))
+        if pieces and pieces[-1].shared == shared:
+            pieces[-1] = Piece(pieces[-1].text + word, shared)
+        else:
+            pieces.append(Piece(word, shared))
+    return pieces
+
+
 def _view_chips(evaluation: Evaluation, position: int) -> tuple[Chip, ...]:
     row = evaluation.rows[position]
     scores = evaluation.scores.rows[position].as_json()
@@ -231,19 +256,33 @@ def _view_chips(evaluation: Evaluation, position: int) -> tuple[Chip, ...]:
 def _view_neighbours(
     row: EvaluatedRow, direction: Direction, pool: Mapping[str, Pair], most: int
 ) -> list[NeighbourView]:
-    shown = row.neighbours[:most]
+    shown = [Example(pool[near.key], near.similarity) for near in row.neighbours[:most]]
+    return view_neighbours(shown, direction, like=row.query if direction == "mol2cap" else row.reference)
+
+
+def view_neighbours(
+    examples: Sequence[Example], direction: Direction, *, like: str, words: Set[str] = frozenset()
+) -> list[NeighbourView]:
+    """Retrieved pairs with their pictures.
+
+    Args:
+        examples: The most similar first.
+        direction: What they were retrieved for.
+        like: The molecule that they are compared with.
+        words: Tokens to mark in their descriptions; see `mark_words`.
+    """
     # Dice and Tanimoto end at 1; BM25 has no end, so the nearest fills the bar.
-    full = max([near.similarity for near in shown] + ([1.0] if direction == "mol2cap" else [1e-9]))
-    target = row.query if direction == "mol2cap" else row.reference
+    full = max([near.similarity for near in examples] + ([1.0] if direction == "mol2cap" else [1e-9]))
     return [
         NeighbourView(
-            key=near.key,
-            caption=pool[near.key].caption,
+            key=near.pair.key,
+            caption=near.pair.caption,
             similarity=f"{near.similarity:.2f}",
             percent=round(100 * max(near.similarity, 0.0) / full, 1),
-            molecule=view_molecule(pool[near.key].smiles, like=target),
+            molecule=view_molecule(near.pair.smiles, like=like),
+            compared=tuple(mark_words(near.pair.caption, words)),
         )
-        for near in shown
+        for near in examples
     ]
 
 

@@ -34,6 +34,7 @@ Record or upload somebody who speaks, and hear the same voice in another languag
 was recorded is deleted when it stops."""
 _STYLE = """
 .gradio-container { max-width: 1120px !important; margin: 0 auto !important; }
+#result .html-container { padding: 0; }
 #result iframe { display: block; width: 100%; height: 60px; border: 0; color-scheme: light dark; }
 """
 _FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "DejaVu Sans", "sans-serif"]
