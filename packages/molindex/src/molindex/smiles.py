@@ -12,6 +12,8 @@ _LOG_TIME = re.compile(r"^\[\d\d:\d\d:\d\d\] ")
 _LOG_ECHO = re.compile(r" (while parsing: |for input: ').*$", re.DOTALL)
 _LOG_POSITION = re.compile(r"check for mistakes around position (\d+)")
 _SHOWN_CHARACTERS = 80
+# RDKit needs minutes for 100,000 atoms, and more for 300,000 open brackets.
+_LONGEST = 10_000
 
 _UNSANITIZED = Chem.SmilesParserParams()
 _UNSANITIZED.sanitize = False  # type: ignore[assignment]  # RDKit's stubs name a wrong type
@@ -51,14 +53,16 @@ def parse_smiles(text: str) -> Chem.Mol:
             are read as single ones by RDKit itself.
 
     Raises:
-        SmilesError: The text is empty, holds white space inside (RDKit would silently drop what follows it) or
-            anything but printable ASCII, has a syntax error, or describes a molecule that RDKit cannot sanitize.
+        SmilesError: The text is empty or longer than 10,000 characters, holds white space inside (RDKit would silently
+            drop what follows it) or anything but printable ASCII, has a syntax error, or describes a molecule that RDKit cannot sanitize.
     """
     smiles = text.strip()
     if not smiles:
         raise SmilesError(text, "empty")
     if len(smiles.split(maxsplit=1)) > 1:
         raise SmilesError(text, "white space inside")
+    if len(smiles) > _LONGEST:
+        raise SmilesError(text, f"longer than {_LONGEST:,} characters")
     if not (smiles.isascii() and smiles.isprintable()):
         raise SmilesError(text, "a character that is not printable ASCII")
     # The order matters: BlockLogs silences warnings; the capture, opened inside it, still receives errors.
@@ -79,7 +83,14 @@ def parse_smiles_for_morgan(text: str) -> Chem.Mol:
     Raises:
         SmilesError: As `parse_smiles`.
     """
-    if text.isascii() and text.isprintable() and " " not in text and "[H" not in text and text:
+    if (
+        len(text) <= _LONGEST
+        and text.isascii()
+        and text.isprintable()
+        and " " not in text
+        and "[H" not in text
+        and text
+    ):
         mol = Chem.MolFromSmiles(text, _UNSANITIZED)
         if mol is not None and Chem.SanitizeMol(mol, _FOR_MORGAN, catchErrors=True) == Chem.SANITIZE_NONE:
             return mol
