@@ -177,22 +177,24 @@ class ChatClient:
         if stored is not None:
             usage = Usage(cached=1)
             self.account.record(usage)
-            return Reply(stored.text, finish_reason=stored.finish_reason, usage=usage)
+            return Reply(self._redact(stored.text), finish_reason=stored.finish_reason, usage=usage)
         worst_completion = self.options.max_tokens or _UNKNOWN_COMPLETION_TOKENS
         async with (
             self._slots,
             self.account.admit(count_message_tokens(messages, estimate_tokens), worst_completion),
         ):
-            response, responses = await self._post(body)
+            received, responses = await self._post(body)
+            response = self._redact(received)
             if self._cache is not None:
-                self._cache.append(self.endpoint, self.options.model, body, self._redact(response))
+                self._cache.append(self.endpoint, self.options.model, body, response)
             completion = parse_completion(response)
             counts = (completion.prompt_tokens, completion.completion_tokens)
             usage = Usage(responses, 0, *counts, self.options.prices.cost(*counts))
             self.account.record(usage)
         # Another process may have stored a reply to the same request first: then that one counts for both.
         completion = self._recall(body) or completion
-        return Reply(completion.text, completion.problem, completion.finish_reason, usage)
+        # Redacted once more: JSON may have spelled the key with escapes.
+        return Reply(self._redact(completion.text), completion.problem, completion.finish_reason, usage)
 
     async def close(self) -> None:
         """Close the connections and the cache."""
