@@ -22,6 +22,8 @@ ROOT = Path(__file__).parent
 MEMBERS = ["./shared", "./packages/speechunits", "./packages/molindex", "./polyvoice", "./molregpt"]
 PACKAGES = ["unitlm", "speechunits", "molindex", "polyvoice", "molregpt"]
 TEST_TOOLS = ["pytest", "pytest-xdist", "hypothesis"]
+PARALLEL = ["-n", "auto", "--maxprocesses", "8", "--dist", "loadfile"]
+SITE_TOOLS = ["mkdocs", "mkdocs-material", "mkdocstrings[python]"]
 HOUSE_TOOLS = [*TEST_TOOLS, "ruff", "mypy", "import-linter"]
 # Wanted by tests: a small language model and what runs it, a million molecules, rules for names. What they declare as
 # dependencies is not needed for that or is there already, and some of it does not install.
@@ -85,8 +87,29 @@ def samples(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run all tests; with CHEBI20_DIR, a folder with the benchmark's files, the golden values of whole tables too."""
     # One thread a process: with as many processes as cores, more threads only wait for each other.
-    arguments = session.posargs or ["-n", "auto", "--maxprocesses", "8", "--dist", "loadfile", "tests"]
+    arguments = session.posargs or [*PARALLEL, "-m", "not faults", "tests"]
     in_house(session, "pytest", *arguments, OMP_NUM_THREADS="1")
+
+
+@nox.session(venv_backend="none", requires=["house"])
+def faults(session: nox.Session) -> None:
+    """Make the faults of docs/reliability.md happen in full: fifty kills, full disks, 10,000 fuzzed inputs."""
+    in_house(session, "pytest", *(session.posargs or [*PARALLEL, "tests/faults"]), OMP_NUM_THREADS="1")
+
+
+@nox.session(python=PYTHON, reuse_venv=True)
+def audit(session: nox.Session) -> None:
+    """Report known weaknesses of the pinned packages; what is found is for reading, and no network is no failure."""
+    session.install("-q", "pip-audit")
+    arguments = ["--disable-pip", "--no-deps", "--progress-spinner", "off", "-r", "constraints.txt"]
+    session.run("pip-audit", *(session.posargs or arguments), success_codes=[0, 1])
+
+
+@nox.session(python=PYTHON, reuse_venv=True)
+def docs(session: nox.Session) -> None:
+    """Build the site of docs/ into site/; `nox -s docs -- serve` shows it while it is written."""
+    install(session, *SITE_TOOLS)
+    session.run("mkdocs", *(session.posargs or ["build", "--strict"]))
 
 
 @nox.session(python=PYTHON, reuse_venv=True)
@@ -104,6 +127,15 @@ def cluster(session: nox.Session) -> None:
     install(session, *(f"{member}[test]" for member in MEMBERS), "ray", *TEST_TOOLS)
     files = session.posargs or ["tests/end_to_end/test_ray_cluster.py"]
     session.run("pytest", *files, env={"OMP_NUM_THREADS": "1"})
+
+
+@nox.session(python=PYTHON, reuse_venv=True)
+def web(session: nox.Session) -> None:
+    """Click through both pages in the headless Chromium of the PATH; pictures go into the folder SCREENSHOTS."""
+    libraries = ["./shared", "./packages/speechunits[test]", "./packages/molindex[test]"]
+    install(session, *libraries, "./polyvoice[test,web]", "./molregpt[test,web]", "playwright", *TEST_TOOLS)
+    files = ["tests/polyvoice/test_web_page.py", "tests/molregpt/test_web_molecules.py"]
+    session.run("pytest", *(session.posargs or files), env={"OMP_NUM_THREADS": "1"})
 
 
 @nox.session(venv_backend="none", requires=["house"])

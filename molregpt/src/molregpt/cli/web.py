@@ -45,4 +45,5 @@ class Web:
         from molregpt.web.asked import Desk
 
         desk = Desk(self.backend, self.retrieval, self.settings, self.limits, self.shots)
+        desk.warm_up()
         open_page(desk, self.address, self.limits)

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -77,6 +78,15 @@ class Desk:
         self._backend: Backend = self._thread.submit(create_backend, backend, settings).result()
         self.backend_name = name_backend(self._backend.identity)
         self.pairs = len(self._database.pairs)
+
+    def warm_up(self) -> None:
+        """Read or build the indexes now, so that the first question takes no longer than the others."""
+        questions: tuple[tuple[Direction, str], ...] = (("mol2cap", "C"), ("cap2mol", "molecule"))
+        for direction, query in questions:
+            # A strategy may be for one direction only; who asks for the other is told so.
+            with suppress(InputError):
+                self._thread.submit(find_neighbours, direction, query, 1, self._retrieval, self._database).result()
+        _ = self._common_words
 
     def answer(self, direction: Direction, query: str, shots: int) -> str:
         """An HTML page with answer, checks, neighbours and prompt, or with what is wrong with the question."""
