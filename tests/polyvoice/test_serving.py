@@ -26,7 +26,7 @@ from polyvoice.provenance import encode_speech, read_comment, synthetic_tag
 from polyvoice.serving.address import Address
 from polyvoice.serving.app import Model, Service
 from polyvoice.serving.run import DrainingServer
-from polyvoice.serving.settings import Limits
+from polyvoice.serving.settings import ServerLimits
 from polyvoice.serving.threads import iterate_in_thread
 from polyvoice.serving.uploads import TooLongError, read_upload
 from polyvoice.stages.translate.decoding import Translation
@@ -77,7 +77,7 @@ class Scripted:
 class Running:
     """A server on a port of its own."""
 
-    def __init__(self, system: Scripted, limits: Limits, *, loopback: bool = True) -> None:
+    def __init__(self, system: Scripted, limits: ServerLimits, *, loopback: bool = True) -> None:
         self.service = Service(Model("toy", ("zh-en",), system), limits)
         config = uvicorn.Config(self.service.make_app(loopback=loopback), log_level="critical", access_log=False)
         self.server = DrainingServer(config, self.service)
@@ -123,7 +123,9 @@ def system() -> Scripted:
 
 @pytest.fixture
 def server(system: Scripted) -> Iterator[Running]:
-    running = Running(system, Limits(waiting=2, longest_recording_s=6, largest_upload_mb=0.2, request_timeout_s=30))
+    running = Running(
+        system, ServerLimits(waiting=2, longest_recording_s=6, largest_upload_mb=0.2, request_timeout_s=30)
+    )
     yield running
     system.allow()
     running.stop()
@@ -224,7 +226,7 @@ def test_large_requests_are_refused_whether_they_say_so_or_not(server: Running) 
 
 
 def test_a_slow_upload_is_not_waited_for(system: Scripted) -> None:
-    server = Running(system, Limits(upload_timeout_s=0.2))
+    server = Running(system, ServerLimits(upload_timeout_s=0.2))
     try:
         host, port = server.url.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port))) as client:
@@ -264,7 +266,7 @@ def test_who_finds_the_line_full_is_told_to_come_back_and_nobody_is_lost(server:
 
 
 def test_an_answer_that_takes_too_long_is_given_up(system: Scripted) -> None:
-    server = Running(system, Limits(request_timeout_s=0.5))
+    server = Running(system, ServerLimits(request_timeout_s=0.5))
     try:
         system.hold()
         late = server.post()
@@ -283,7 +285,7 @@ def test_an_answer_that_takes_too_long_is_given_up(system: Scripted) -> None:
 def test_a_stream_that_fails_on_the_way_breaks_off(
     system: Scripted, fields: dict[str, str], allowed: int, status: int
 ) -> None:
-    server = Running(system, Limits(request_timeout_s=1.0))
+    server = Running(system, ServerLimits(request_timeout_s=1.0))
     try:
         system.hold()
         system.allow(allowed)
@@ -322,7 +324,7 @@ def test_a_fault_is_ours_and_the_server_goes_on(server: Running) -> None:
 
 
 def test_a_stopping_server_finishes_what_it_has_and_takes_nothing_more(system: Scripted) -> None:
-    server = Running(system, Limits())
+    server = Running(system, ServerLimits())
     system.hold()
     with ThreadPoolExecutor(4) as clients:
         inside = [clients.submit(server.post) for _ in range(2)]

@@ -15,7 +15,7 @@ import pytest
 
 from polyvoice.cli.main import parse
 from polyvoice.provenance import read_comment, synthetic_tag
-from polyvoice.serving.settings import Limits
+from polyvoice.serving.settings import ServerLimits
 from speechunits.audio import read_audio
 
 load = runpy.run_path(str(Path(__file__).with_name("test_serving_load.py")), run_name="test_serving_load")
@@ -31,7 +31,7 @@ def test_a_command_is_one_that_there_is(command: str) -> None:
 
 
 def test_the_table_has_the_real_defaults() -> None:
-    limits = Limits()
+    limits = ServerLimits()
     table = dict(re.findall(r"^\| `--([\w-]+)` \| (\d+) \|", TEXT, re.MULTILINE))
     assert {name.replace("-", "_"): float(value) for name, value in table.items()} == vars(limits)
 

@@ -11,7 +11,7 @@ from tyro.conf import arg
 from polyvoice.errors import InputError
 from polyvoice.pipeline.settings import PipelineOptions
 from polyvoice.serving.address import Address
-from polyvoice.serving.settings import Limits
+from polyvoice.serving.settings import ServerLimits
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Serve:
     """Folder of models of `polyvoice bundle`; the one that ships with this package by default."""
     address: Annotated[Address, arg(name="")] = field(default_factory=Address)
     """Where."""
-    limits: Annotated[Limits, arg(name="")] = field(default_factory=Limits)
+    limits: Annotated[ServerLimits, arg(name="")] = field(default_factory=ServerLimits)
     """For whom."""
     options: Annotated[PipelineOptions, arg(name="")] = field(default_factory=PipelineOptions)
     """How."""

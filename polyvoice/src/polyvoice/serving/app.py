@@ -25,7 +25,7 @@ from polyvoice.pipeline.timing import Stopwatch
 from polyvoice.provenance import encode_pcm, encode_speech, open_wav_stream
 from polyvoice.serving.metrics import CONTENT_TYPE, Metrics
 from polyvoice.serving.requests import Order, RefusedError, System, discard_body, read_order
-from polyvoice.serving.settings import Limits
+from polyvoice.serving.settings import ServerLimits
 from polyvoice.serving.threads import iterate_in_thread
 from speechunits.audio import Samples, Waveform
 
@@ -67,7 +67,7 @@ class Service:
         draining: what is inside is finished, and nothing more is taken.
     """
 
-    def __init__(self, model: Model, limits: Limits) -> None:
+    def __init__(self, model: Model, limits: ServerLimits) -> None:
         """Nothing is inside yet."""
         self.inside = 0
         self.draining = False

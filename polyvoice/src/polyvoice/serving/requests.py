@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from starlette.types import Message
 
     from polyvoice.pipeline.translator import Piece
-    from polyvoice.serving.settings import Limits
+    from polyvoice.serving.settings import ServerLimits
     from speechunits.audio import Waveform
 
 _FIELDS = ("file", "model", "source_language", "target_language", "response_format", "stream", "seed")
@@ -79,7 +79,7 @@ class Order:
     seed: int
 
 
-async def read_order(request: Request, system: System, model: str, limits: Limits) -> Order:
+async def read_order(request: Request, system: System, model: str, limits: ServerLimits) -> Order:
     """Read and check a request.
 
     Raises:
@@ -103,7 +103,7 @@ async def read_order(request: Request, system: System, model: str, limits: Limit
         await form.close()
 
 
-async def discard_body(request: Request, limits: Limits) -> None:
+async def discard_body(request: Request, limits: ServerLimits) -> None:
     """Take in a request that is refused: a client that is still sending would not read why."""
     limited = _limit_body(request, limits)
     async with asyncio.timeout(limits.upload_timeout_s):
@@ -111,7 +111,7 @@ async def discard_body(request: Request, limits: Limits) -> None:
             pass
 
 
-def _limit_body(request: Request, limits: Limits) -> Request:
+def _limit_body(request: Request, limits: ServerLimits) -> Request:
     from starlette.requests import Request
 
     most = limits.largest_upload_bytes
@@ -132,7 +132,7 @@ def _limit_body(request: Request, limits: Limits) -> Request:
     return Request(request.scope, receive)
 
 
-async def _check_form(form: FormData, system: System, model: str, limits: Limits) -> Order:
+async def _check_form(form: FormData, system: System, model: str, limits: ServerLimits) -> Order:
     for name in form:
         if name not in _FIELDS:
             raise RefusedError(400, f"there is no field {name!r}; there are {', '.join(_FIELDS)}", param=name)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from polyvoice.serving.address import Address
-    from polyvoice.serving.settings import Limits
+    from polyvoice.serving.settings import ServerLimits
 
 
 class DrainingServer(uvicorn.Server):
@@ -42,7 +42,7 @@ class DrainingServer(uvicorn.Server):
         return await super().on_tick(counter)
 
 
-def serve(model: Model, address: Address, limits: Limits) -> None:
+def serve(model: Model, address: Address, limits: ServerLimits) -> None:
     """Serve until SIGTERM or SIGINT.
 
     Raises:

@@ -148,7 +148,7 @@ def build_page(
             concurrency_limit=1,
             api_visibility="private",
         )
-    page.queue(max_size=limits.waiting)
+    page.queue(max_size=1 + limits.waiting)
     return page
 
 
