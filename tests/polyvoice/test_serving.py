@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -394,10 +395,22 @@ def test_a_port_that_is_taken_is_told() -> None:
             Address(port=port).listen()
 
 
-def test_a_missing_extra_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    import sys
-
-    monkeypatch.delitem(sys.modules, "polyvoice.serving.run")
-    monkeypatch.setitem(sys.modules, "uvicorn", None)
-    assert run(["serve"]) == 2
-    assert "serving needs uvicorn: pip install 'polyvoice-s2st[serve]'" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("command", "module", "lacking", "told"),
+    [
+        ("serve", "polyvoice.serving.run", "uvicorn", "serving needs uvicorn: pip install 'polyvoice-s2st[serve]'"),
+        ("web", "polyvoice.web.page", "gradio", "the page needs gradio: pip install 'polyvoice-s2st[web]'"),
+    ],
+)
+def test_a_missing_extra_is_one_line(
+    command: str,
+    module: str,
+    lacking: str,
+    told: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.setitem(sys.modules, lacking, None)
+    assert run([command]) == 2
+    assert capsys.readouterr().err == f"polyvoice: {told}\n"

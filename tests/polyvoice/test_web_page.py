@@ -18,7 +18,6 @@ import pytest
 import soundfile
 
 from polyvoice.bundle.shipped import shipped_recordings
-from polyvoice.cli.main import run
 
 pytest.importorskip("gradio")
 playwright = pytest.importorskip("playwright.sync_api")
@@ -176,10 +175,3 @@ def test_what_cannot_be_translated_is_said_in_one_line(page: Any, tmp_path: Path
     playwright.expect(frame.locator("[role=alert]")).to_have_text(
         "no speech was heard in the recording", timeout=PATIENCE_MS
     )
-
-
-def test_a_missing_extra_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.delitem(sys.modules, "polyvoice.web.page", raising=False)
-    monkeypatch.setitem(sys.modules, "gradio", None)
-    assert run(["web"]) == 2
-    assert "the page needs gradio: pip install 'polyvoice-s2st[web]'" in capsys.readouterr().err
