@@ -109,7 +109,7 @@ def audit(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Build the site of docs/ into site/; `nox -s docs -- serve` shows it while it is written."""
     install(session, *SITE_TOOLS)
-    session.run("mkdocs", *(session.posargs or ["build", "--strict"]))
+    session.run("mkdocs", *(session.posargs or ["build", "--strict"]), env={"NO_MKDOCS_2_WARNING": "1"})
 
 
 @nox.session(python=PYTHON, reuse_venv=True)
