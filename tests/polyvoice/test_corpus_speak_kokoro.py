@@ -10,8 +10,9 @@ from torch.nn import functional
 
 from polyvoice.cli.main import run
 from polyvoice.corpus.manifest import read_manifest
-from polyvoice.corpus.speak.kokoro import SplitNetwork, WholeNetwork, _read_model
-from polyvoice.corpus.speak.kokoro_generator import Quantized, Step, check_convolutions
+from polyvoice.corpus.speak.kokoro import SplitNetwork, WholeNetwork, _name_inputs, _open_session, _read_model
+from polyvoice.corpus.speak.kokoro_generator import Generator, Quantized, Step, check_convolutions
+from polyvoice.corpus.speak.kokoro_generator_float import FloatGenerator
 from polyvoice.corpus.speak.kokoro_parts import StepWeights, split_model
 from polyvoice.errors import InputError
 
@@ -87,11 +88,32 @@ def test_both_networks_say_the_same(model):
     generator = np.random.default_rng(5)
     tokens = np.array([[0, *generator.integers(43, 70, 12), 0]], dtype=np.int64)
     style = generator.normal(0, 0.1, (1, 256)).astype(np.float32)
-    whole, split = (network(tokens, style, 1.0) for network in (WholeNetwork(model), SplitNetwork(model)))
+    whole, split = (network(tokens, style, 1.0) for network in (WholeNetwork(model), SplitNetwork(model, "torch")))
     assert whole.shape == split.shape
     assert len(whole) > 10_000
     # Eight bits round otherwise where sums are added up in another order: 23 dB below the speech.
     assert np.linalg.norm(whole - split) < 0.2 * np.linalg.norm(whole)
+
+
+def test_the_generator_in_floating_point_says_nearly_the_same(model):
+    front, weights = split_model(model)
+    generator = np.random.default_rng(6)
+    tokens = np.array([[0, *generator.integers(43, 70, 12), 0]], dtype=np.int64)
+    style = generator.normal(0, 0.1, (1, 256)).astype(np.float32)
+    features, *sources = _open_session(front).run(None, _name_inputs(tokens, style, 1.0))
+    of_bits, floating = (
+        make(features, sources, style[:, :128]) for make in (Generator(weights), FloatGenerator(weights, "cpu"))
+    )
+    assert of_bits.shape == floating.shape
+    # What goes into a convolution is not rounded to 8 bits here: 15 dB below the speech, and as loud.
+    assert np.linalg.norm(of_bits - floating) < 0.25 * np.linalg.norm(floating)
+    assert abs(of_bits.std() / floating.std() - 1) < 0.05
+
+
+def test_a_missing_gpu_is_said(model, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(InputError, match="--engine cuda needs a GPU"):
+        SplitNetwork(model, "cuda")
 
 
 def test_another_model_is_refused():

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -225,3 +226,23 @@ def test_command(tones, tmp_path, capsys):
     assert capsys.readouterr().out.split() == [str(tmp_path / "run" / "hubert.pt")]
     assert run([*command, "--labels", str(tmp_path)]) == 2
     assert "there is nothing extracted in it" in capsys.readouterr().err
+
+
+def test_a_step_without_a_finite_gradient_is_left_out(tones, tmp_path, monkeypatch):
+    clip = torch.nn.utils.clip_grad_norm_
+    calls = []
+
+    def clip_some(parameters, most):
+        parameters = list(parameters)
+        calls.append(parameters[0].detach().clone())
+        return torch.tensor(float("nan")) if len(calls) in (2, 3) else clip(parameters, most)
+
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", clip_some)
+    result = train_encoder(settings_for(tones, tmp_path / "run"))
+    assert result.step == 6
+    # The second and third step change nothing, the others do.
+    unchanged = [torch.equal(before, after) for before, after in pairwise(calls)]
+    assert unchanged == [False, True, True, False, False]
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda parameters, most: torch.tensor(float("nan")))
+    with pytest.raises(FloatingPointError, match=r"step 5.*5 times"):
+        train_encoder(settings_for(tones, tmp_path / "hopeless"))

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from polyvoice.errors import InputError
 from polyvoice.stages.encoder.augmentation import augment, coloured_noise, equalize, mix_utterance, scale_to_ratio
 from polyvoice.stages.encoder.data import (
+    BatchMaker,
     BatchPlan,
     LabelledUtterance,
     build_batch,
@@ -98,12 +99,14 @@ def test_batches_depend_on_seed_and_step_alone(tmp_path):
         utterances.append(LabelledUtterance(tmp_path / f"{number}.wav", numbers[None].astype(np.int16)))
     lengths = [utterance.frames for utterance in utterances]
 
-    def draw(steps: range, seed: int = 5) -> list[np.ndarray]:
-        plan = BatchPlan(lengths, 150, seed)
-        return [batch.sound for batch in training_batches(utterances, plan, Augmentation(), 50, seed, steps)]
+    def draw(steps: range, seed: int = 5, readers: int = 0) -> list[np.ndarray]:
+        make = BatchMaker(utterances, BatchPlan(lengths, 150, seed), Augmentation(), 50, seed)
+        return [batch.sound for batch in training_batches(make, steps, readers)]
 
     for whole, later in zip(draw(range(1, 9))[4:], draw(range(5, 9)), strict=True):
         np.testing.assert_array_equal(whole, later)
+    for here, elsewhere in zip(draw(range(1, 9)), draw(range(1, 9), readers=2), strict=True):
+        np.testing.assert_array_equal(here, elsewhere)
     assert not all(np.array_equal(a, b) for a, b in zip(draw(range(1, 5)), draw(range(1, 5), seed=6), strict=True))
 
 

@@ -344,8 +344,9 @@ def test_gain_is_within_its_bounds(tmp_path: Path) -> None:
     assert gains_db.max() > 5.5
 
 
-def test_batches_come_in_order_whatever_the_first(clips: Path) -> None:
-    crops = Crops(read_codec_data(clips, TINY).train, TINY)
+@pytest.mark.parametrize("readers", [1, 3])
+def test_batches_come_in_order_whatever_the_first(clips: Path, readers: int) -> None:
+    crops = Crops(read_codec_data(clips, TINY).train, replace(TINY, readers=readers))
     stages = {stage.first_step + offset: stage for stage in TINY.stages() for offset in range(stage.steps)}
     batches = list(crops.batches(stages, 11))
     assert [step for step, _, _ in batches] == list(range(11, 29))

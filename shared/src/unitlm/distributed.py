@@ -71,8 +71,8 @@ def join_processes(device: str = "auto") -> Iterator[Processes]:
         raise InputError(f"device {device!r}: this machine has no CUDA device")
     kind = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     launched = "RANK" in os.environ and "WORLD_SIZE" in os.environ
-    if launched and kind == "cuda":
-        kind = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    if kind == "cuda":  # torch wants the number
+        kind = f"cuda:{os.environ.get('LOCAL_RANK', '0') if launched else torch.cuda.current_device()}"
     chosen = torch.device(kind)
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)

@@ -12,6 +12,8 @@ from unitlm.data import Batch
 
 ROWS = 64
 """Rows whose logits are in float32 at once: with some thousands of ids they stay in the processor's cache."""
+DEVICE_ROWS = 8192
+"""The same on a GPU, where every part costs launches of kernels."""
 
 
 class Objective(Protocol):
@@ -69,7 +71,8 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 class _CrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, targets: Tensor) -> Tensor:
-        log_sum = torch.cat([_widened(part).logsumexp(dim=-1) for part in torch.split(logits, ROWS)])  # [N]
+        rows = _rows_at_once(logits)
+        log_sum = torch.cat([_widened(part).logsumexp(dim=-1) for part in torch.split(logits, rows)])  # [N]
         ctx.save_for_backward(logits, targets, log_sum)
         return log_sum - logits.gather(1, targets.unsqueeze(1)).squeeze(1)
 
@@ -78,12 +81,17 @@ class _CrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         logits, targets, log_sum = ctx.saved_tensors
         d_logits = torch.empty_like(logits)
-        parts = zip(*(torch.split(part, ROWS) for part in (d_logits, logits, targets, log_sum, gradient)), strict=True)
+        rows = _rows_at_once(logits)
+        parts = zip(*(torch.split(part, rows) for part in (d_logits, logits, targets, log_sum, gradient)), strict=True)
         for d_part, part, target, part_log_sum, scale in parts:
-            error = _widened(part).sub(part_log_sum.unsqueeze(1)).exp_()  # the probabilities [ROWS, V]
+            error = _widened(part).sub(part_log_sum.unsqueeze(1)).exp_()  # the probabilities [rows, V]
             error[torch.arange(len(target), device=target.device), target] -= 1.0
             d_part.copy_(error.mul_(scale.unsqueeze(1)))
         return d_logits, None
+
+
+def _rows_at_once(logits: Tensor) -> int:
+    return ROWS if logits.device.type == "cpu" else DEVICE_ROWS
 
 
 def _widened(x: Tensor) -> Tensor:

@@ -7,9 +7,11 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from unitlm.distributed import shard_like
 from unitlm.errors import InputError
+from unitlm.muon import StackedMuon
 
 OptimizerName = Literal["adamw", "muon"]
 STEP = "step"
@@ -54,8 +56,11 @@ class Optimizers:
         if groups:
             self._optimizers.append(torch.optim.AdamW(groups, betas=betas, fused=device.type in ("cpu", "cuda")))
         if orthogonal:
+            # Sharded matrices are left to torch's own, which knows how to gather them.
+            whole = device.type == "cuda" and not any(isinstance(value, DTensor) for value in orthogonal)
+            muon = StackedMuon if whole else torch.optim.Muon
             self._optimizers.append(
-                torch.optim.Muon(orthogonal, weight_decay=weight_decay, momentum=0.95, adjust_lr_fn="match_rms_adamw")
+                muon(orthogonal, weight_decay=weight_decay, momentum=0.95, adjust_lr_fn="match_rms_adamw")
             )
 
     @property

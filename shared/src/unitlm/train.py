@@ -224,8 +224,7 @@ class _Trainer:
         if weight_sum <= 0.0:
             raise InputError(f"step {self.step}: the batch has no targets; look at the shards' loss masks")
         gradients = [value.grad for value in self._parameters.values() if value.grad is not None]
-        for gradient in gradients:
-            gradient.mul_(self._processes.count / weight_sum)  # DDP and FSDP2 have averaged over processes
+        torch._foreach_mul_(gradients, self._processes.count / weight_sum)  # DDP and FSDP2 have averaged over processes
         norm = gather(nn.utils.clip_grad_norm_(self._parameters.values(), self._config.clip_norm)).item()
         if not (math.isfinite(loss_sum) and math.isfinite(norm)):
             raise FloatingPointError(f"step {self.step}: loss {loss_sum / weight_sum}, gradient norm {norm}")

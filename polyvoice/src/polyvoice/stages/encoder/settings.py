@@ -151,6 +151,7 @@ class EncoderCourse:
         checkpoint_minutes: between checkpoints; 0 writes one after every step.
         log_every: steps between lines of metrics.jsonl.
         device: auto, cpu, cuda or cuda:N.
+        readers: processes that make batches ahead, for a GPU that would wait; 0 makes them beside training.
 
     Raises:
         InputError: a value is out of range.
@@ -172,6 +173,7 @@ class EncoderCourse:
     checkpoint_minutes: float = 3.0
     log_every: int = 20
     device: str = "auto"
+    readers: int = 0
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_frames", "evaluate_every", "log_every"):
@@ -183,8 +185,9 @@ class EncoderCourse:
         for name in ("weight_decay", "average_decay", "held_out_share"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise InputError(f"{name} must lie in [0, 1), not {getattr(self, name):g}")
-        if min(self.warmup_steps, self.checkpoint_minutes, self.seed, self.decay_steps or 0) < 0:
-            raise InputError("warmup_steps, decay_steps, checkpoint_minutes and seed must not be negative")
+        counts = (self.warmup_steps, self.checkpoint_minutes, self.seed, self.decay_steps or 0, self.readers)
+        if min(counts) < 0:
+            raise InputError("warmup_steps, decay_steps, checkpoint_minutes, seed and readers must not be negative")
         if self.warmup_steps + self.falling_steps > self.steps:
             raise InputError(f"warmup and decay are more than the {self.steps} steps")
 

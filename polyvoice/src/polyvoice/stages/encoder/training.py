@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from polyvoice.errors import InputError
 from polyvoice.stages.encoder.data import (
+    BatchMaker,
     BatchPlan,
     CropBatch,
     LabelSet,
@@ -58,8 +59,9 @@ CARD = "encoder.json"
 _FRAME_RATE_HZ = SAMPLE_RATE_HZ / HOP_SAMPLES
 _KIND = "hubert"
 _KEPT_CHECKPOINTS = 2
+_SKIPPED_IN_A_ROW = 5  # steps without a finite gradient, after which a run has failed
 # What may change when a run is continued, because the result does not depend on it.
-_FREE = frozenset({"device", "checkpoint_minutes", "log_every", "evaluate_every"})
+_FREE = frozenset({"device", "readers", "checkpoint_minutes", "log_every", "evaluate_every"})
 _UNCHANGED = Augmentation(resample_probability=0.0, equalizer_db=0.0, noise_probability=0.0, mix_probability=0.0)
 
 
@@ -122,7 +124,8 @@ def _run(trainer: _Trainer, settings: EncoderSettings, data: LabelSet, stop: Sto
     longest = max(1, round(course.longest_crop_s * _FRAME_RATE_HZ))
     plan = BatchPlan([min(longest, item.frames) for item in data.train], course.batch_frames, course.seed)
     steps = range(trainer.step + 1, course.steps + 1)
-    batches = read_ahead(training_batches(data.train, plan, settings.augmentation, longest, course.seed, steps))
+    make = BatchMaker(data.train, plan, settings.augmentation, longest, course.seed)
+    batches = read_ahead(training_batches(make, steps, course.readers))
     held_out: Evaluation | None = None
     saved = time.monotonic()
     with Diary(out, course.steps, trainer.step) as diary:
@@ -156,7 +159,7 @@ class _Trainer:
             self._weights, "adamw", weight_decay=course.weight_decay, betas=(0.9, 0.98), device=device
         )
         self._average = WeightAverage(self._weights, course.average_decay) if course.average_decay else None
-        self.step = 0
+        self.step = self._skipped = 0
         self.parameters = sum(weight.numel() for weight in self._weights.values())
 
     def update(self, batch: CropBatch) -> StepReport:
@@ -176,11 +179,13 @@ class _Trainer:
         prediction.loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self._weights.values(), course.clip_norm).item()
         loss = prediction.loss.item()
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise FloatingPointError(f"step {self.step}: loss {loss}, gradient norm {norm}")
-        self._optimizers.step(course.learning_rate * factor)
-        if self._average is not None:
-            self._average.update(self.step)
+        if math.isfinite(loss) and math.isfinite(norm):
+            self._skipped = 0
+            self._optimizers.step(course.learning_rate * factor)
+            if self._average is not None:
+                self._average.update(self.step)
+        else:
+            self._skip(loss, norm)
         return StepReport(
             loss,
             masked_accuracy=int(prediction.masked_correct) / max(1, prediction.masked),
@@ -189,6 +194,16 @@ class _Trainer:
             learning_rate=course.learning_rate * factor,
             sound_s=batch.sound.size / SAMPLE_RATE_HZ,
         )
+
+    def _skip(self, loss: float, norm: float) -> None:
+        """Leave the weights as they are: one batch in thousands can have a gradient that is not a number."""
+        self._skipped += 1
+        if self._skipped >= _SKIPPED_IN_A_ROW:
+            raise FloatingPointError(
+                f"step {self.step}: loss {loss}, gradient norm {norm}, and so {self._skipped} times"
+            )
+        for weight in self._weights.values():
+            weight.grad = None
 
     @torch.no_grad()
     def evaluate(self) -> Evaluation:

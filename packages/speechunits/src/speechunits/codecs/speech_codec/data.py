@@ -1,10 +1,10 @@
 """Training data of the codec: random crops of the files of a list, the same for the same seed and step."""
 
 import hashlib
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -134,15 +134,21 @@ class Crops:
         return torch.from_numpy(rows)
 
     def batches(self, steps: Mapping[int, Stage], first_step: int) -> Iterator[tuple[int, Stage, Tensor]]:
-        """Yield steps from `first_step` on with their batches; the next one is read while one is used."""
-        wanted = [step for step in steps if step >= first_step]
-        with ThreadPoolExecutor(1) as reader:
-            coming = [reader.submit(self.batch, step, steps[step].crop_s) for step in wanted[:1]]
-            for step, following in zip_longest(wanted, wanted[1:]):
-                batch = coming.pop().result()
-                if following is not None:
-                    coming.append(reader.submit(self.batch, following, steps[following].crop_s))
-                yield step, steps[step], batch
+        """Yield steps from `first_step` on with their batches; the next ones are read while one is used."""
+        readers = self._settings.readers
+        with ThreadPoolExecutor(readers) as pool:
+            coming: deque[tuple[int, Future[Tensor]]] = deque()
+            for step in (step for step in steps if step >= first_step):
+                coming.append((step, pool.submit(self.batch, step, steps[step].crop_s)))
+                if len(coming) > readers:
+                    yield self._take(coming, steps)
+            while coming:
+                yield self._take(coming, steps)
+
+    @staticmethod
+    def _take(coming: "deque[tuple[int, Future[Tensor]]]", steps: Mapping[int, Stage]) -> tuple[int, Stage, Tensor]:
+        step, batch = coming.popleft()
+        return step, steps[step], batch.result()
 
 
 def _shares(clips: Sequence[Clip]) -> npt.NDArray[np.float64]:

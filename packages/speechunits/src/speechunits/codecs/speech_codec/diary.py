@@ -19,7 +19,7 @@ from speechunits.files import write_atomically
 Figure: TypeAlias = float | str | list[float]
 
 # These may change when a run is continued. Longer last stages are wanted when a codec is better than its plan.
-_FREE = frozenset({"decoder_steps", "device", "log_every", "evaluate_every", "checkpoint_minutes"})
+_FREE = frozenset({"decoder_steps", "device", "readers", "log_every", "evaluate_every", "checkpoint_minutes"})
 
 
 def record_run(out: Path, settings: CodecTraining, data_digest: str) -> None:

@@ -144,6 +144,7 @@ class CodecTraining:
         precision: `bf16` computes under autocast, with weights in float32.
         seed: of the first weights, of the data's order and of all chance in training.
         device: torch device, or `auto` for CUDA where there is one.
+        readers: threads that read crops ahead; a GPU is fast enough for several.
         log_every: steps between reports.
         evaluate_every: steps between evaluations on held-out clips, which also renew the stored codec in the third
             stage.
@@ -180,6 +181,7 @@ class CodecTraining:
     precision: Literal["fp32", "bf16"] = "bf16"
     seed: int = 0
     device: str = "auto"
+    readers: int = 1
     log_every: int = 20
     evaluate_every: int = 1_000
     checkpoint_minutes: float = 5.0
@@ -187,7 +189,7 @@ class CodecTraining:
     def __post_init__(self) -> None:
         whole_from_one = ("reconstruction_steps", "batch_clips", "kmeans_batches", "adversarial_width")
         least: dict[str, float] = dict.fromkeys((*whole_from_one, "decoder_stage_width", "log_every"), 1)
-        least |= dict.fromkeys(("held_out_clips", "evaluate_every"), 1)
+        least |= dict.fromkeys(("held_out_clips", "evaluate_every", "readers"), 1)
         least |= dict.fromkeys(("adversarial_steps", "decoder_steps", "warmup_steps", "unquantized_steps"), 0)
         least |= dict.fromkeys(("mel_weight", "adversarial_mel_weight", "feature_weight", "commitment_weight"), 0)
         least |= dict.fromkeys(("covariance_weight", "gain_db", "seed", "average_decay", "checkpoint_minutes"), 0)
