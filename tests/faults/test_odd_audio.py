@@ -113,7 +113,8 @@ def test_two_hours_are_cut_and_extracted(tmp_path: Path) -> None:
     done = extract(read_list(tmp_path / "list.tsv"), tmp_path / "out", units=units)
     assert (done.utterances, done.failures) == (1, ())
     [row] = read_extracted(tmp_path / "out")[1]
-    assert row.units.size == pytest.approx(360_000, abs=2)
+    # Encoders cut every 100 s, as fairseq's scripts do, and no frame lies across a cut.
+    assert 0 <= 360_000 - row.units.size <= 73
     pieces = cut_at_pauses(waveform, longest_s=20.0)
     assert all(piece.stop_s - piece.start_s <= 20.5 for piece in pieces)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 6_000_000  # kilobytes: of the whole test process
