@@ -100,7 +100,7 @@ def faults(session: nox.Session) -> None:
 @nox.session(python=PYTHON, reuse_venv=True)
 def audit(session: nox.Session) -> None:
     """Report known weaknesses of the pinned packages; what is found is for reading, and no network is no failure."""
-    session.install("-q", "pip-audit")
+    install(session, "pip-audit")
     arguments = ["--disable-pip", "--no-deps", "--progress-spinner", "off", "-r", "constraints.txt"]
     session.run("pip-audit", *(session.posargs or arguments), success_codes=[0, 1])
 

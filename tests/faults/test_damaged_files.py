@@ -421,15 +421,9 @@ def flip(content: bytes, place: int, bit: int) -> bytearray:
     return changed
 
 
-# What is left: an IndexError of torch's reader, JSON brackets without end, and values (a codec's shape, a stage's
-# direction) that are refused without the name of their file.
-KNOWN = pytest.mark.xfail(reason="these readers let a few errors of others through", strict=False)
-LEFT = ("EnCodec weights, torch", "codec: codec.json", "stage.json")
-NAMES = [pytest.param(name, marks=KNOWN) if name in LEFT else name for name in FORMATS]
-
 
 @pytest.mark.parametrize("cases", [12, pytest.param(400, marks=pytest.mark.faults)])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", FORMATS)
 def test_a_damaged_file_is_read_or_refused_in_one_line(name: str, cases: int, tmp_path: Path) -> None:
     form = FORMATS[name]
     home = tmp_path / "good"

@@ -226,7 +226,7 @@ TOGETHER = [name for name in COMMANDS if name != "index build"]
 
 
 def has_begun(out: Path) -> bool:
-    """Whether something is written that only the work itself writes; a second process waits for preparations."""
+    """Whether something is written that only the work itself writes."""
     work = [*out.rglob("*.jsonl"), *out.rglob("*.flac"), *out.rglob("*.wav"), *out.glob("[0-9]*.parquet")]
     return any(path.stat().st_size for path in work if path.exists())
 

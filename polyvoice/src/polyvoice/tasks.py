@@ -62,6 +62,14 @@ class Direction:
         return f"{self.source}-{self.target}"
 
 
+def parse_directions(texts: Iterable[object], where: str) -> tuple[Direction, ...]:
+    """Read directions as a file has them; InputError that begins with `where` when one is something else."""
+    try:
+        return tuple(Direction.parse(str(text)) for text in texts)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
+
+
 def check_language(language: str) -> None:
     """Raise InputError unless `language` is a code of two or three small letters."""
     if not _LANGUAGE.fullmatch(language):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 from polyvoice.errors import InputError
 from polyvoice.stages.stage_folder import TrainedOn
-from polyvoice.tasks import Direction, languages_of
+from polyvoice.tasks import Direction, languages_of, parse_directions
 from speechunits.extracted import CodesInfo, UnitsInfo
 from unitlm.files import Json, read_json, write_json
 from unitlm.settings import parse_settings
@@ -135,12 +135,6 @@ def read_manifest(folder: Path) -> BundleManifest:
         trained_on = parse(TrainedOn, about.pop("trained_on"), f"{name}.trained_on")
         return StagePart(str(about["path"]), int(str(about["parameters"])), trained_on)
 
-    def parse_directions(texts: Json) -> tuple[Direction, ...]:
-        try:
-            return tuple(Direction.parse(str(text)) for text in cast("list[Json]", texts))
-        except InputError as error:
-            raise InputError(f"{path}: {error}") from error
-
     try:
         stages = _mapping(values["stages"], f"{path}: stages")
         for name in stages:
@@ -151,7 +145,7 @@ def read_manifest(folder: Path) -> BundleManifest:
                 raise InputError(f"{path}: stage {name!r} is missing")
         manifest = BundleManifest(
             name=str(values["name"]),
-            directions=parse_directions(values["directions"]),
+            directions=parse_directions(cast("list[Json]", values["directions"]), str(path)),
             units=parse(UnitsInfo, values["units"], "units"),
             codes=parse(CodesInfo, values["codes"], "codes"),
             encoder=parse(EncoderPart, values["encoder"], "encoder"),

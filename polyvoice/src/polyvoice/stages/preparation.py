@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from polyvoice.errors import InputError
 from unitlm.files import Json, read_json, write_json
@@ -17,7 +18,7 @@ RECORD = "prepared.json"
 def prepare_once(out: Path, inputs: Mapping[str, Json], prepare: Callable[[], None]) -> None:
     """Run `prepare` unless the run folder `out` is prepared already.
 
-    Under `torchrun` every process calls this: one prepares while the others wait. A run that goes on does not even read
+    Under `torchrun` every process calls this: one prepares while the others wait. Another run does not wait. A run that goes on does not even read
     its data again, because the token shards are what it trains on.
 
     Args:
@@ -26,11 +27,17 @@ def prepare_once(out: Path, inputs: Mapping[str, Json], prepare: Callable[[], No
         prepare: writes them; it may have been killed in mid-run before.
 
     Raises:
-        InputError: the folder was prepared from other inputs.
+        InputError: the folder was prepared from other inputs, or another process is preparing it.
     """
     out.mkdir(parents=True, exist_ok=True)
     record = out / RECORD
-    with FileLock(out / ".prepare.lock"):
+    together = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    lock = FileLock(out / ".prepare.lock", timeout=-1 if together else 0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise InputError(f"{out}: another process is preparing a run here") from error
+    with lock:
         if not record.exists():
             prepare()
             write_json(record, inputs)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from polyvoice.errors import InputError
-from polyvoice.tasks import Direction
+from polyvoice.tasks import Direction, parse_directions
 from speechunits.extracted import CodesInfo, UnitsInfo
 from unitlm.files import Json, read_json, write_json
 from unitlm.settings import parse_settings
@@ -102,7 +102,7 @@ def read_stage(folder: Path, stage: StageName | None = None) -> StageCard:
         codes = values["codes"]
         return StageCard(
             stage=cast("StageName", values["stage"]),
-            directions=tuple(Direction.parse(str(text)) for text in cast("list[Json]", values["directions"])),
+            directions=parse_directions(cast("list[Json]", values["directions"]), str(path)),
             units=parse_settings(UnitsInfo, _mapping(values["units"]), f"{path}: units"),
             codes=None if codes is None else parse_settings(CodesInfo, _mapping(codes), f"{path}: codes"),
             parameters=int(str(values["parameters"])),

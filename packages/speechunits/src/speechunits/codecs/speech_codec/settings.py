@@ -76,7 +76,10 @@ class CodecSettings:
         whole = {name: value for name, value in values.items() if type(value) is int}
         for name in sorted(names - set(whole)):
             raise InputError(f"{where}: {name} must be a whole number, not {values[name]!r}")
-        return cls(**whole)
+        try:
+            return cls(**whole)
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from error
 
 
 StageName = Literal["reconstruction", "adversarial", "decoder"]

@@ -63,7 +63,7 @@ def read_codec(folder: Path) -> CodecModel:
         description = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # broken JSON, broken UTF-8, brackets without end
         raise InputError(f"{path}: not JSON ({error})") from error
     if not isinstance(description, dict) or description.get("format") != _FORMAT:
         raise InputError(f"{path}: does not describe a codec ({_FORMAT})")
