@@ -421,7 +421,6 @@ def flip(content: bytes, place: int, bit: int) -> bytearray:
     return changed
 
 
-
 @pytest.mark.parametrize("cases", [12, pytest.param(400, marks=pytest.mark.faults)])
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_damaged_file_is_read_or_refused_in_one_line(name: str, cases: int, tmp_path: Path) -> None:

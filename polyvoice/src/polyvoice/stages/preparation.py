@@ -18,8 +18,9 @@ RECORD = "prepared.json"
 def prepare_once(out: Path, inputs: Mapping[str, Json], prepare: Callable[[], None]) -> None:
     """Run `prepare` unless the run folder `out` is prepared already.
 
-    Under `torchrun` every process calls this: one prepares while the others wait. Another run does not wait. A run that goes on does not even read
-    its data again, because the token shards are what it trains on.
+    Under `torchrun` every process calls this: one prepares while the others wait. A run that goes on does not even read
+    its data again, because the token shards are what it trains on. Another run is refused, not kept waiting, unless it
+    is under `torchrun` too, where it cannot be told from a process of the same run.
 
     Args:
         out: the run's folder; made when it is not there.
