@@ -54,7 +54,7 @@ def parse_smiles(text: str) -> Chem.Mol:
 
     Raises:
         SmilesError: The text is empty or longer than 10,000 characters, holds white space inside (RDKit would silently
-            drop what follows it) or anything but printable ASCII, has a syntax error, or describes a molecule that RDKit
+            drop what follows it) or anything but printable ASCII, has a syntax error, or describes one that RDKit
             cannot sanitize.
     """
     smiles = text.strip()
