@@ -1,4 +1,4 @@
-"""GigaS2S (CC BY 4.0): GigaSpeech with GigaST's Chinese translations spoken by one synthetic voice.
+"""GigaS2S: GigaSpeech with GigaST's Chinese translations (CC BY-NC 4.0) spoken by one synthetic voice.
 
 Layout: `train.tsv` (id, src_text, tgt_text) and the unpacked archives of Chinese audio, files named by their ids. The
 English side is GigaSpeech, cut into segments, files named by the same ids.
