@@ -3,49 +3,33 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polyvoice.errors import InputError
 from polyvoice.evaluation.reading import read_evaluation
-from polyvoice.provenance import encode_speech, read_comment
-from polyvoice.samples.pictures import draw_spectrogram, draw_units
+from polyvoice.provenance import read_comment
 from polyvoice.samples.rendering import render_page
+from polyvoice.samples.speeches import Speech, view_speech
 from polyvoice.samples.views import (
     SampleView,
     SectionView,
-    SpeechView,
     list_transcripts,
     name_direction,
     name_language,
     view_chips,
     view_scores,
-    write_runs,
 )
 from speechunits.audio import read_audio
 from speechunits.files import write_atomically
 
 if TYPE_CHECKING:
     from polyvoice.evaluation.results import Evaluation
-    from polyvoice.evaluation.rows import EvaluatedRow, UnitRuns
-    from speechunits.audio import Waveform
+    from polyvoice.evaluation.rows import EvaluatedRow
 
 PAGE = "index.html"
 _MEDIA = "media"
-
-
-@dataclass(frozen=True, slots=True)
-class _Speech:
-    """What becomes a `SpeechView` once its files are written."""
-
-    role: str
-    title: str
-    waveform: Waveform | None
-    units: UnitRuns | None
-    lines: tuple[tuple[str, str], ...]
-    heard: tuple[tuple[str, str], ...] = ()
-    comment: str = ""
 
 
 def make_page(evaluation_folder: Path, out: Path, *, count: int = 20, seed: int = 0) -> Path:
@@ -96,7 +80,7 @@ def draw_rows(rows: list[EvaluatedRow], count: int, seed: int) -> list[Evaluated
 
 def _view_row(row: EvaluatedRow, number: int, folder: Path, out: Path, direction: str) -> SampleView:
     speeches = [
-        _Speech(
+        Speech(
             role="source",
             title=f"Source, {name_language(row.source_lang)}",
             waveform=read_audio(folder / row.source_audio),
@@ -106,7 +90,7 @@ def _view_row(row: EvaluatedRow, number: int, folder: Path, out: Path, direction
     ]
     expected = (("said" if row.reference else "reference", row.target_text),) if row.target_text else ()
     if row.reference is not None and row.target_audio is not None:
-        reference = _Speech(
+        reference = Speech(
             role="reference",
             title=f"Reference, {name_language(row.target_lang)}",
             waveform=read_audio(folder / row.target_audio),
@@ -117,7 +101,7 @@ def _view_row(row: EvaluatedRow, number: int, folder: Path, out: Path, direction
         speeches.append(reference)
         expected = ()
     said = row.translation
-    output = _Speech(
+    output = Speech(
         role="output",
         title=f"Output, {name_language(row.target_lang)}",
         waveform=read_audio(folder / said.audio) if said.audio else None,
@@ -129,37 +113,14 @@ def _view_row(row: EvaluatedRow, number: int, folder: Path, out: Path, direction
     )
     speeches.append(output)
     longest = max(speech.waveform.duration_s for speech in speeches if speech.waveform)
-    views = [_write_speech(speech, f"{direction}-{number:02d}-{speech.role}", longest, out) for speech in speeches]
+    stem = f"{direction}-{number:02d}"
+    views = [view_speech(speech, longest, partial(_write_media, out, f"{stem}-{speech.role}")) for speech in speeches]
     return SampleView(number, row.id, view_chips(row), tuple(views))
 
 
-def _write_speech(speech: _Speech, name: str, longest_s: float, out: Path) -> SpeechView:
-    """Write the sound and the pictures of one player."""
-    audio = spectrogram = strip = ""
-    duration_s = 0.0
-    if speech.waveform is not None:
-        duration_s = speech.waveform.duration_s
-        audio = _write_media(out, f"{name}.flac", encode_speech(speech.waveform, "flac", speech.comment))
-        spectrogram = _write_media(out, f"{name}.png", draw_spectrogram(speech.waveform))
-        if speech.units is not None and speech.units.units:
-            strip = _write_media(out, f"{name}-units.png", draw_units(speech.units.expand().tolist()))
-    return SpeechView(
-        role=speech.role,
-        title=speech.title,
-        audio=audio,
-        spectrogram=spectrogram,
-        strip=strip,
-        units=write_runs(speech.units),
-        duration=f"{duration_s:.1f} s" if audio else "nothing said",
-        percent=f"{100 * duration_s / longest_s:.2f}",
-        lines=speech.lines,
-        heard=speech.heard,
-    )
-
-
-def _write_media(out: Path, name: str, content: bytes) -> str:
-    write_atomically(out / _MEDIA / name, content)
-    return f"{_MEDIA}/{name}"
+def _write_media(out: Path, stem: str, end: str, content: bytes) -> str:
+    write_atomically(out / _MEDIA / f"{stem}{end}", content)
+    return f"{_MEDIA}/{stem}{end}"
 
 
 def _write_page(path: Path, evaluation: Evaluation, sections: list[SectionView], seed: int) -> None:

@@ -66,9 +66,9 @@ class SpeechView:
     Attributes:
         role: source, reference or output.
         title: what it is, with its language.
-        audio: file of the sound, relative to the page; empty when nothing was said.
-        spectrogram: file of the picture.
-        strip: file of the strip of units; empty when there are none.
+        audio: address of the sound, for the page; empty when nothing was said.
+        spectrogram: address of the picture.
+        strip: address of the strip of units; empty when there are none.
         units: the units with their frames, for reading.
         duration: length in seconds.
         percent: its length as part of the longest of the sample.

@@ -14,20 +14,19 @@ from polyvoice.errors import InputError
 from polyvoice.evaluation.rows import UnitRuns
 from polyvoice.pipeline.join import Spoken, join_pieces
 from polyvoice.pipeline.timing import Stopwatch
-from polyvoice.provenance import encode_speech, synthetic_tag
-from polyvoice.samples.pictures import draw_spectrogram, draw_units
+from polyvoice.provenance import synthetic_tag
 from polyvoice.samples.rendering import render_page
-from polyvoice.samples.views import SpeechView, name_language, write_runs
+from polyvoice.samples.speeches import Speech, view_speech
+from polyvoice.samples.views import name_language
 from polyvoice.serving.uploads import read_upload
 from speechunits.runs import Runs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from polyvoice.pipeline.translator import Piece, SpeechTranslator
     from polyvoice.serving.settings import Limits
-    from speechunits.audio import Waveform
 
 _STAGES = {
     "encode": "speech to units",
@@ -116,16 +115,27 @@ def translate_for_page(
     spoken = join_pieces([Spoken(piece.segment, piece.waveform) for piece in pieces], translator.rate_hz)
     total_s = sum(watch.seconds.values())
     longest_s = max(recording.duration_s, spoken.duration_s if spoken else 0.0)
-    heard = [piece.translation.text_heard for piece in pieces if piece.translation.text_heard]
-    said = [piece.translation.text_said for piece in pieces if piece.translation.text_said]
-    source = _view_speech(
-        "source", name_language(wish.source), recording, [piece.source for piece in pieces], longest_s, heard
+    heard = " ".join(piece.translation.text_heard for piece in pieces if piece.translation.text_heard)
+    said = " ".join(piece.translation.text_said for piece in pieces if piece.translation.text_said)
+    source = Speech(
+        role="source",
+        title=name_language(wish.source),
+        waveform=recording,
+        units=_join_runs(piece.source for piece in pieces),
+        lines=(("understood", heard),) if heard else (),
     )
-    output = _view_speech("output", name_language(wish.target), spoken, [p.runs for p in pieces], longest_s, said)
+    output = Speech(
+        role="output",
+        title=name_language(wish.target),
+        waveform=spoken,
+        units=_join_runs(piece.runs for piece in pieces),
+        lines=(("meant", said),) if said else (),
+        comment=synthetic_tag(),
+    )
     return render_page(
         "translation.html.j2",
         {
-            "speeches": [source, output],
+            "speeches": [view_speech(speech, longest_s, _as_url) for speech in (source, output)],
             "download": f"translation.{wish.target}.flac",
             "tag": synthetic_tag(),
             "facts": [
@@ -147,30 +157,10 @@ def show_problem(error: InputError | speechunits.errors.InputError) -> str:
     return render_page("problem.html.j2", {"problem": " ".join(str(error).split())})
 
 
-def _view_speech(
-    role: str, title: str, waveform: Waveform | None, runs: Sequence[Runs], longest_s: float, texts: Sequence[str]
-) -> SpeechView:
-    units = UnitRuns.of(
-        Runs(np.concatenate([run.units for run in runs]), np.concatenate([run.lengths for run in runs]))
-    )
-    audio = spectrogram = strip = ""
-    if waveform is not None:
-        comment = None if role == "output" else ""
-        audio = _as_url("audio/flac", encode_speech(waveform, "flac", comment))
-        spectrogram = _as_url("image/png", draw_spectrogram(waveform))
-        strip = _as_url("image/png", draw_units(units.expand().tolist())) if units else ""
-    duration_s = 0.0 if waveform is None else waveform.duration_s
-    return SpeechView(
-        role=role,
-        title=title,
-        audio=audio,
-        spectrogram=spectrogram,
-        strip=strip,
-        units=write_runs(units),
-        duration=f"{duration_s:.1f} s" if waveform else "nothing said",
-        percent=f"{100 * duration_s / longest_s:.2f}",
-        lines=(("understood" if role == "source" else "meant", " ".join(texts)),) if texts else (),
-        heard=(),
+def _join_runs(runs: Iterable[Runs]) -> UnitRuns | None:
+    parts = list(runs)
+    return UnitRuns.of(
+        Runs(np.concatenate([part.units for part in parts]), np.concatenate([part.lengths for part in parts]))
     )
 
 
@@ -186,5 +176,6 @@ def _view_piece(piece: Piece) -> PieceView:
     )
 
 
-def _as_url(kind: str, content: bytes) -> str:
+def _as_url(end: str, content: bytes) -> str:
+    kind = "audio/flac" if end == ".flac" else "image/png"
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
