@@ -94,7 +94,7 @@ def documents(steps: int) -> Iterator[Example]:
 def run_ours(steps: int, folder: Path, *, compiled: bool) -> float:
     """Tokens per second of `unitlm.train`."""
     write_shard(folder / "documents.parquet", documents(steps))
-    compilation.LEAST_WORK = 0.0 if compiled else float("inf")
+    compilation.LEAST_WORK["cpu"] = 0.0 if compiled else float("inf")
     clock = Clock()
 
     def objective(model: nn.Module, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Tensor]:

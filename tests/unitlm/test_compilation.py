@@ -20,6 +20,7 @@ from unitlm.shards import Example, ShardSet, write_shard
 from unitlm.train import train
 from unitlm.train_config import TrainConfig
 
+CPU = torch.device("cpu")
 MODEL = ModelConfig(
     vocabulary_size=20, width=16, layers=2, heads=2, key_value_heads=1, feed_forward_width=32, dropout=0.1
 )
@@ -59,8 +60,8 @@ def test_compiled_training_is_the_same_and_resumes_exactly(
     shards: ShardSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain, _ = run(tmp_path / "plain", shards)
-    monkeypatch.setattr(compilation, "LEAST_WORK", 0.0)
-    assert compilation.can_compile()
+    monkeypatch.setitem(compilation.LEAST_WORK, "cpu", 0.0)
+    assert compilation.can_compile(CPU)
     through, weights = run(tmp_path / "through", shards)
     assert through == pytest.approx(plain, rel=2e-3)  # the same chance; bf16 rounds at other places
     run(tmp_path / "resumed", shards)
@@ -88,7 +89,7 @@ def test_without_a_compiler_training_goes_on_and_says_so_once(
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("InvalidCxxCompiler: none found\nand a long story")
 
-    monkeypatch.setattr(compilation, "LEAST_WORK", 0.0)
+    monkeypatch.setitem(compilation.LEAST_WORK, "cpu", 0.0)
     monkeypatch.setattr(torch, "compile", fail)
     with caplog.at_level(logging.WARNING):
         assert run(tmp_path / "alone", shards)[0] == expected
@@ -98,6 +99,8 @@ def test_without_a_compiler_training_goes_on_and_says_so_once(
 def test_only_long_runs_are_compiled() -> None:
     model = Decoder(replace(MODEL, width=64))
     parameters = sum(value.numel() for value in model.parameters())
-    enough = int(compilation.LEAST_WORK / 6 / parameters) + 1
-    assert compilation.is_worthwhile(model, enough)
-    assert not compilation.is_worthwhile(model, enough - 2)
+    for kind, least in compilation.LEAST_WORK.items():
+        enough = int(least / 6 / parameters) + 1
+        assert compilation.is_worthwhile(model, enough, torch.device(kind))
+        assert not compilation.is_worthwhile(model, enough - 2, torch.device(kind))
+    assert not compilation.is_worthwhile(model, 10**18, torch.device("meta"))

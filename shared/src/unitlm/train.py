@@ -312,10 +312,9 @@ class _Trainer:
 
 
 def _may_compile(model: Decoder, config: TrainConfig, processes: Processes) -> bool:
-    """Compiled blocks are for long runs on CPUs; under FSDP2 weights are not where compiled code expects them."""
+    """Compiled blocks are for long runs; under FSDP2 weights are not where compiled code expects them."""
     tokens = config.steps * config.batch_rows * config.sequence_length
-    alone = processes.device.type == "cpu" and not _is_spread(config, processes)
-    return alone and compilation.is_worthwhile(model, tokens)
+    return not _is_spread(config, processes) and compilation.is_worthwhile(model, tokens, processes.device)
 
 
 def _is_spread(config: TrainConfig, processes: Processes) -> bool:

@@ -170,7 +170,9 @@ class LocalModel:
             masks.append(torch.tensor([False] * len(self._learned) + list(compiled.loss_mask)))
         padded, learned = pad_sequence(ids, batch_first=True), pad_sequence(masks, batch_first=True)  # [N, S]
         targets = padded[:, 1:][learned[:, 1:]]  # [M]
-        logits = self.decoder(padded[:, :-1], at=learned[:, 1:])  # [M, V]
+        cache = KeyValueCache(self.decoder.config, len(answers), padded.shape[1] - 1)
+        states = self._model.transform(self._model.embed(padded[:, :-1]), cache=cache)  # [N, S - 1, D]
+        logits = self.decoder.project(states[learned[:, 1:]])  # [M, V]
         gains = -F.cross_entropy(logits.float(), targets, reduction="none")
         counts = learned.sum(dim=1).tolist()
         return [float(part.mean()) for part in torch.split(gains, counts)]
