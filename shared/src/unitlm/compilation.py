@@ -16,8 +16,10 @@ import torch
 from unitlm.model import Decoder
 
 LEAST_WORK = {"cpu": 1e14, "cuda": 2e16}
-"""Floating-point operations of a run from which on compiling pays: some ten minutes of one processor core, or of an H100
-with a model of 11 M parameters, which it took from 470,000 to 690,000 tokens a second after 70 s of compiling."""
+"""Floating-point operations of a run from which on compiling pays: some ten minutes of one processor core, or of an H100.
+
+There a model of 11 M parameters went from 470,000 to 690,000 tokens a second after 70 s of compiling.
+"""
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
