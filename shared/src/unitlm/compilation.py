@@ -16,7 +16,7 @@ import torch
 from unitlm.model import Decoder
 
 LEAST_WORK = {"cpu": 1e14, "cuda": 2e16}
-"""Floating-point operations of a run from which on compiling pays: some ten minutes of one processor core, or of an H100.
+"""Floating-point operations of a run from which on compiling pays: ten minutes of a processor core, or of an H100.
 
 There a model of 11 M parameters went from 470,000 to 690,000 tokens a second after 70 s of compiling.
 """
