@@ -344,6 +344,29 @@ def test_gain_is_within_its_bounds(tmp_path: Path) -> None:
     assert gains_db.max() > 5.5
 
 
+def test_going_on_from_a_codec_trains_its_decoder_alone(clips: Path, tmp_path: Path) -> None:
+    first = train_speech_codec(TINY, clips, tmp_path / "first")
+    other_shape = replace(TINY.codec, decoder_width=48)
+    further = replace(TINY, codec=other_shape, base=str(first), decoder_steps=6, seed=5)
+    second = train_speech_codec(further, clips, tmp_path / "second")
+    before, after = load_file(first / "model.safetensors"), load_file(second / "model.safetensors")
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed
+    assert all(name.startswith("decoder.") for name in changed)
+    assert load_speech_codec(first).identity == load_speech_codec(second).identity
+    # Told to go on, a finished run leaves the codec as it is.
+    train_speech_codec(further, clips, tmp_path / "second")
+    again = load_file(second / "model.safetensors")
+    assert all(torch.equal(after[name], again[name]) for name in after)
+
+
+def test_a_base_without_steps_or_without_a_codec_is_refused(clips: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="only the third stage, and decoder_steps is 0"):
+        replace(TINY, base="somewhere", decoder_steps=0)
+    with pytest.raises(InputError, match=r"nowhere/codec\.json: No such file"):
+        train_speech_codec(replace(TINY, base=str(tmp_path / "nowhere")), clips, tmp_path / "run")
+
+
 @pytest.mark.parametrize("readers", [1, 3])
 def test_batches_come_in_order_whatever_the_first(clips: Path, readers: int) -> None:
     crops = Crops(read_codec_data(clips, TINY).train, replace(TINY, readers=readers))

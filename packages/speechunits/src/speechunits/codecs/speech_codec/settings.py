@@ -120,6 +120,8 @@ class CodecTraining:
 
     Attributes:
         codec: its shape.
+        base: folder of a finished codec to go on from: only its decoder is trained, in the third stage alone, so its
+            codes stay what they are; its shape counts, not `codec`. Empty for a codec from scratch.
         reconstruction_steps: steps of the first stage.
         adversarial_steps: steps of the second stage.
         decoder_steps: steps of the third stage.
@@ -158,6 +160,7 @@ class CodecTraining:
     """
 
     codec: CodecSettings = field(default_factory=CodecSettings)
+    base: str = ""
     reconstruction_steps: int = 20_000
     adversarial_steps: int = 10_000
     decoder_steps: int = 20_000
@@ -202,6 +205,8 @@ class CodecTraining:
         for name in ("reconstruction_rate", "adversarial_rate", "discriminator_rate"):
             if not getattr(self, name) > 0.0:
                 raise InputError(f"codec training: {name} must be above 0, not {getattr(self, name)}")
+        if self.base and not self.decoder_steps:
+            raise InputError("codec training: with a base there is only the third stage, and decoder_steps is 0")
         if self.average_decay >= 1.0:
             raise InputError(f"codec training: average_decay must be below 1, not {self.average_decay}")
         if self.unquantized_steps >= self.reconstruction_steps:
@@ -223,12 +228,17 @@ class CodecTraining:
     @property
     def steps(self) -> int:
         """Steps of the whole run."""
-        return self.reconstruction_steps + self.adversarial_steps + self.decoder_steps
+        return sum(stage.steps for stage in self.stages())
+
+    @property
+    def unquantized(self) -> int:
+        """Steps before the codebooks are made; they are there from the start when a codec is gone on from."""
+        return 0 if self.base else self.unquantized_steps
 
     def stages(self) -> list[Stage]:
         """The stages in their order; one without steps is left out."""
         crop_s, rate, mel_weight = self.adversarial_crop_s, self.adversarial_rate, self.adversarial_mel_weight
-        third = self.reconstruction_steps + self.adversarial_steps + 1
+        third = 1 if self.base else self.reconstruction_steps + self.adversarial_steps + 1
         stages = [
             Stage(
                 "reconstruction",
@@ -253,4 +263,5 @@ class CodecTraining:
             ),
             Stage("decoder", third, self.decoder_steps, crop_s, rate, 0.0, mel_weight, self.decoder_stage_width),
         ]
-        return [stage for stage in stages if stage.steps]
+        wanted = stages[-1:] if self.base else stages
+        return [stage for stage in wanted if stage.steps]

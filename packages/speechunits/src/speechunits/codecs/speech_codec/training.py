@@ -2,6 +2,7 @@
 
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from speechunits.codecs.speech_codec.model import CodecModel
 from speechunits.codecs.speech_codec.quantizer import covariance_penalty, draw_levels, perplexities
 from speechunits.codecs.speech_codec.settings import CodecTraining, Stage
 from speechunits.codecs.speech_codec.state import TrainingState, read_step
-from speechunits.codecs.speech_codec.storage import round_as_stored, write_codec
+from speechunits.codecs.speech_codec.storage import read_codec, round_as_stored, write_codec
 from speechunits.errors import InputError
 
 _CLIP_NORM = 5.0
@@ -45,9 +46,13 @@ def train_speech_codec(settings: CodecTraining, list_path: Path, out: Path) -> P
         The folder of the codec, for `load_speech_codec`.
 
     Raises:
-        InputError: the list or a file of it cannot be used, or `out` holds another run or is in use.
+        InputError: the list, a file of it or the codec to go on from cannot be used, or `out` holds another run or is
+            in use.
         FloatingPointError: the loss is not finite; the state on disk is from before that.
     """
+    base = read_codec(Path(settings.base)) if settings.base else None
+    if base is not None:
+        settings = replace(settings, codec=base.settings)
     data = read_codec_data(list_path, settings)
     out.mkdir(parents=True, exist_ok=True)
     lock = FileLock(out / ".lock")
@@ -58,14 +63,16 @@ def train_speech_codec(settings: CodecTraining, list_path: Path, out: Path) -> P
     with lock:
         record_run(out, settings, data.digest)
         held_out = read_held_out(data.held_out, settings.codec.sample_rate_hz)
-        _Run(settings, Crops(data.train, settings), held_out, out).go_on()
+        _Run(settings, Crops(data.train, settings), held_out, out, base).go_on()
     return out / "codec"
 
 
 class _Run:
     """A run in its folder: what happens when."""
 
-    def __init__(self, settings: CodecTraining, crops: Crops, held_out: list[Waveform], out: Path) -> None:
+    def __init__(
+        self, settings: CodecTraining, crops: Crops, held_out: list[Waveform], out: Path, base: CodecModel | None
+    ) -> None:
         self._settings, self._crops, self._held_out, self._out = settings, crops, held_out, out
         self._stages = {
             stage.first_step + offset: stage for stage in settings.stages() for offset in range(stage.steps)
@@ -73,6 +80,8 @@ class _Run:
         kind = ("cuda" if torch.cuda.is_available() else "cpu") if settings.device == "auto" else settings.device
         self._device = torch.device(kind)
         self._state = TrainingState(settings, self._device)
+        if base is not None:
+            self._state.model.load_state_dict(base.state_dict())
         self._state_path = out / "state.safetensors"
 
     def go_on(self) -> None:
@@ -85,14 +94,14 @@ class _Run:
             for step, stage, batch in self._crops.batches(self._stages, done + 1):
                 if step == stage.first_step:
                     self._state.enter(stage)
-                if step == settings.unquantized_steps + 1:
+                if step == settings.unquantized_steps + 1 and not settings.base:
                     trainer.make_codebooks(self._crops, stage)
                 figures = trainer.update(step, stage, batch.to(self._device))
                 last = step == settings.steps
                 diary.advance(step, batch.numel() / settings.codec.sample_rate_hz)
                 if step % settings.log_every == 0 or last:
                     diary.report(step, stage.name, {name: float(value) for name, value in figures.items()})
-                if (step % settings.evaluate_every == 0 and step > settings.unquantized_steps) or last:
+                if (step % settings.evaluate_every == 0 and step > settings.unquantized) or last:
                     diary.write(step, self._evaluate(stage))
                 if last or time.monotonic() - saved_at >= 60.0 * settings.checkpoint_minutes:
                     _require_finite(figures, step)
