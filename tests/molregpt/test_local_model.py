@@ -9,7 +9,9 @@ import pytest
 
 from molregpt.cli import run
 from molregpt.data.shipped import sample_pairs
+from molregpt.local.model import load_local_model
 from molregpt.records import Pair
+from unitlm.checkpoint import read_manifest
 
 SHORT = sorted(sample_pairs(), key=lambda pair: len(pair.smiles) + len(pair.caption))[:12]
 TINY = ["--width", "64", "--layers", "2", "--heads", "2", "--feed-forward-width", "128", "--dropout", "0"]
@@ -69,6 +71,36 @@ def test_evaluate_names_the_model_by_its_weights(
     scores = json.loads(capsys.readouterr().out)
     assert scores["origins"]["model"] == 3
     assert scores["settings"]["backend"].startswith("local ")
+
+
+def test_training_goes_on_from_a_finished_model(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # What was said of another molecule, which the base does not say of this one.
+    own = [Pair(pair.key, pair.smiles, other.caption) for pair, other in zip(SHORT[:4], SHORT[4:8], strict=True)]
+    table = write_table(tmp_path / "pairs.tsv", own)
+    arguments = ["train", "--pairs", str(table), "--held-out", str(table), "--base", str(folder), "--dropout", "0"]
+    course = [
+        "--steps",
+        "40",
+        "--decay-steps",
+        "10",
+        "--warmup-steps",
+        "5",
+        "--learning-rate",
+        "3e-3",
+        "--batch-rows",
+        "4",
+    ]
+    corpus = ["--micro-batch-rows", "4", "--passes", "2", "--shots", "2", "--depth", "4", "--longest", "256"]
+    assert run([*arguments, "--out", str(tmp_path / "run"), *course, *corpus]) == 0
+    capsys.readouterr()
+    ours = tmp_path / "run" / "model"
+    told = [answer(ours, "caption", pair.smiles, capsys)["caption"] for pair in own]
+    assert sum(said == pair.caption for said, pair in zip(told, own, strict=True)) >= 3
+    before, after = read_manifest(folder), read_manifest(ours)
+    assert after["config"] == before["config"]  # of the base, though the options would make another shape
+    assert after["metadata"]["base"] == load_local_model(folder).digest
 
 
 @pytest.mark.parametrize("method", ["lora", "prompt"])

@@ -25,6 +25,8 @@ class Train:
         out: The run's folder; the finished model is in its folder model/.
         molecules: Table with a column SMILES: molecules without descriptions, for exercises.
         names: Table with columns SMILES and name: systematic names, for exercises.
+        base: Folder of a finished model to begin with, all of whose weights go on learning (`adapt` leaves them as they
+            are); its vocabulary and shape count.
         settings: Shape, course and examples.
         machines: For --dry-run, which needs no tables and no folder.
         json: Print the figures of --dry-run as one JSON object.
@@ -35,6 +37,7 @@ class Train:
     out: Path | None = None
     molecules: Path | None = None
     names: Path | None = None
+    base: Path | None = None
     settings: Annotated[TrainSettings, arg(name="")] = field(default_factory=TrainSettings)
     machines: Annotated[DryRun, arg(name="")] = field(default_factory=DryRun)
     json: bool = False
@@ -50,6 +53,5 @@ class Train:
             return
         if not self.pairs or self.held_out is None or self.out is None:
             raise InputError("training needs --pairs, --held-out and --out; only --dry-run does without")
-        print(
-            train_local(self.pairs, self.held_out, self.out, self.settings, molecules=self.molecules, names=self.names)
-        )
+        tables = {"molecules": self.molecules, "names": self.names, "base": self.base}
+        print(train_local(self.pairs, self.held_out, self.out, self.settings, **tables))

@@ -23,6 +23,7 @@ from molregpt.errors import InputError
 from molregpt.local.corpus import write_molecule_shards, write_pair_shards
 from molregpt.local.facts import state_facts
 from molregpt.local.language import ALL_TASKS, SMILES_PIECES, TEXT_PIECES, build_vocabulary
+from molregpt.local.model import load_local_model
 from molregpt.local.names import read_molecules
 from molregpt.local.settings import TrainSettings
 from molregpt.records import Pair
@@ -46,6 +47,7 @@ def train_local(
     *,
     molecules: Path | None = None,
     names: Path | None = None,
+    base: Path | None = None,
 ) -> Path:
     """Train the local model, or go on with it.
 
@@ -56,6 +58,7 @@ def train_local(
         settings: Everything else.
         molecules: Table with a column SMILES: molecules without descriptions, for exercises.
         names: Table SMILES, name: systematic names of molecules.
+        base: Folder of a finished model to begin with; its vocabulary and its shape count, but for the dropout.
 
     Returns:
         The folder of the finished model.
@@ -68,7 +71,8 @@ def train_local(
     watched = read_pairs(held_out)
     smiles = [smiles for _, smiles in read_molecules(molecules)] if molecules else []
     named = read_names(names) if names else {}
-    vocabulary = _vocabulary(out / "vocabulary.json", pairs, smiles, named)
+    begun = load_local_model(base) if base else None
+    vocabulary = begun.vocabulary if begun else _vocabulary(out / "vocabulary.json", pairs, smiles, named)
     pool = Database(pairs)
     messages().print(f"{len(pairs):,} pairs, {len(smiles):,} molecules, {len(named):,} names: writing shards")
     corpus = settings.corpus
@@ -78,8 +82,12 @@ def train_local(
     plain = replace(corpus, passes=1, nearest_share=1.0, respelled_share=0.0, learned_passes=0)
     watched_shards = write_pair_shards(out / "held_out", watched, pool, vocabulary, plain)
 
-    model = Decoder(model_config(settings, vocabulary.size))
-    model.reset_parameters(torch.Generator().manual_seed(settings.course.seed))
+    shape = begun.decoder.config if begun else model_config(settings, vocabulary.size)
+    model = Decoder(replace(shape, dropout=settings.size.dropout))
+    if begun:
+        model.load_state_dict(begun.decoder.state_dict())
+    else:
+        model.reset_parameters(torch.Generator().manual_seed(settings.course.seed))
     run = train_config(settings)
     result = train(model, causal_objective, run, out / "train", ShardSet(*shards), ShardSet(*watched_shards))
     if not result.finished:
@@ -93,6 +101,8 @@ def train_local(
         "shots": corpus.shots,
         "longest": corpus.longest,
     }
+    if begun:
+        card["base"] = begun.digest
     return pack_model(out / "model", load_model(result.checkpoint, part="average"), vocabulary, card)
 
 
