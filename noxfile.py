@@ -94,7 +94,8 @@ def tests(session: nox.Session) -> None:
 @nox.session(venv_backend="none", requires=["house"])
 def faults(session: nox.Session) -> None:
     """Make the faults of docs/reliability.md happen in full: fifty kills, full disks, 10,000 fuzzed inputs."""
-    in_house(session, "pytest", *(session.posargs or [*PARALLEL, "tests/faults"]), OMP_NUM_THREADS="1")
+    files = ["tests/faults", "tests/polyvoice/test_serving_load.py"]
+    in_house(session, "pytest", *(session.posargs or [*PARALLEL, *files]), OMP_NUM_THREADS="1")
 
 
 @nox.session(python=PYTHON, reuse_venv=True)
