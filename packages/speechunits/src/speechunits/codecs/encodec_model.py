@@ -1,6 +1,5 @@
 """Build one of encodec's two published models and load its weights without executing anything in the file."""
 
-import pickle
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
     from encodec.model import EncodecModel
 
 Kind: TypeAlias = Literal["24khz", "48khz"]
-# What torch.load raises for damaged files beside UnpicklingError: its reader trusts opcodes, offsets and lengths.
-_TORCH_ERRORS = (OSError, RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError)
 # The last eight digits are the start of the file's SHA-256, which torch.hub checks.
 _PUBLISHED_WEIGHTS: dict[Kind, str] = {"24khz": "encodec_24khz-d7cc33bc.th", "48khz": "encodec_48khz-7e698e3e.th"}
 
@@ -77,7 +74,6 @@ def name_model(kind: Kind, model: "EncodecModel") -> str:
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
@@ -86,7 +82,8 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file") from error
-    except (SafetensorError, pickle.UnpicklingError, *_TORCH_ERRORS) as error:
+    # A damaged file fails in torch's reader of opcodes, in whatever way its operands do not fit.
+    except Exception as error:
         raise InputError(f"{path}: not a file of weights only") from error
     if not isinstance(state, dict):
         raise InputError(f"{path}: not a file of weights only")
