@@ -72,6 +72,10 @@ def train_local(
     smiles = [smiles for _, smiles in read_molecules(molecules)] if molecules else []
     named = read_names(names) if names else {}
     begun = load_local_model(base) if base else None
+    if begun and "base_folder" in begun.card:
+        raise InputError(
+            f"{base}: an adapter, whose own weights are not all of a model; give --base a model of `train`"
+        )
     vocabulary = begun.vocabulary if begun else _vocabulary(out / "vocabulary.json", pairs, smiles, named)
     pool = Database(pairs)
     messages().print(f"{len(pairs):,} pairs, {len(smiles):,} molecules, {len(named):,} names: writing shards")

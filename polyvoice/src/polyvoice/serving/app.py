@@ -15,6 +15,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
@@ -83,7 +84,7 @@ class Service:
             loopback: answer only requests to a loopback name, so that no page on the web can reach the server by a name
                 of its own that leads to this machine.
         """
-        hosts = ["127.0.0.1", "localhost"] if loopback else ["*"]
+        hosts = ["127.0.0.1", "localhost", "[::1]"] if loopback else ["*"]
         return Starlette(
             routes=[
                 Route("/v1/audio/translations", self.translate, methods=["POST"]),
@@ -126,8 +127,10 @@ class Service:
             visit.leave(refused.status)
             raise
         except BaseException as error:
-            visit.leave(_CLIENT_GONE if isinstance(error, _ClientGoneError | asyncio.CancelledError) else 500)
-            if isinstance(error, _ClientGoneError):
+            # Who goes while sending is told of by Starlette, who goes while waiting by `_wait`.
+            gone = isinstance(error, _ClientGoneError | ClientDisconnect)
+            visit.leave(_CLIENT_GONE if gone or isinstance(error, asyncio.CancelledError) else 500)
+            if gone:
                 return Response(status_code=_CLIENT_GONE)
             raise
 
@@ -207,16 +210,21 @@ class _PieceStream(StreamingResponse):
         part: Samples | None = first
         while part is not None:
             yield encode_pcm(part)
-            part = await asyncio.wait_for(_take(self._parts), self._deadline - time.monotonic())
+            part = await _take(self._parts)
         self._visit.leave(200)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await super().__call__(scope, receive, send)
+            # Sending counts too: who reads nothing would keep a place in the line for ever.
+            async with asyncio.timeout(self._deadline - time.monotonic()):
+                await super().__call__(scope, receive, send)
         except TimeoutError:
             self._visit.leave(504)
         except (InputError, speechunits.errors.InputError):
             self._visit.leave(400)
+        except Exception as error:
+            self._visit.leave(_CLIENT_GONE if isinstance(error, ClientDisconnect) else 500)
+            raise
         finally:
             # Also where the client has gone before the first byte, and the body has never been asked for.
             await self._parts.aclose()

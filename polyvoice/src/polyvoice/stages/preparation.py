@@ -35,10 +35,10 @@ def prepare_once(out: Path, inputs: Mapping[str, Json], prepare: Callable[[], No
     together = int(os.environ.get("WORLD_SIZE", "1")) > 1
     lock = FileLock(out / ".prepare.lock", timeout=-1 if together else 0)
     try:
-        lock.acquire()
+        held = lock.acquire()
     except Timeout as error:
         raise InputError(f"{out}: another process is preparing a run here") from error
-    with lock:
+    with held:  # `with lock` would take it a second time, and give it back once
         if not record.exists():
             prepare()
             write_json(record, inputs)

@@ -94,14 +94,14 @@ def build_page(
         recording: str | None,
         direction: str,
         voice: str | None,
-        seed: float,
+        seed: float | None,
         progress: gradio.Progress = gradio.Progress(),  # noqa: B008 - how Gradio finds it
     ) -> str:
         try:
             if recording is None:
                 raise InputError("record something, or upload a recording, first")
             way = ways[direction]
-            wish = Wish(Path(recording), way.source, way.target, Path(voice) if voice else None, int(seed))
+            wish = Wish(Path(recording), way.source, way.target, Path(voice) if voice else None, int(seed or 0))
             made = translate_for_page(translator, wish, limits, lambda share: progress(share, "translating"))
         except (InputError, speechunits.errors.InputError) as error:
             made = show_problem(error)
@@ -130,7 +130,9 @@ def build_page(
                         type="filepath",
                         buttons=[],
                     )
-                    seed = gradio.Number(0, label="Seed: another one draws other sounds", precision=0, minimum=0)
+                    seed = gradio.Number(
+                        0, label="Seed: another one draws other sounds", precision=0, minimum=0, maximum=10**9 - 1
+                    )
                 button = gradio.Button("Translate", variant="primary", elem_id="translate")
         result = gradio.HTML(elem_id="result", padding=False)
         if examples := _find_examples(directions):

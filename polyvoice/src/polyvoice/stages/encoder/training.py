@@ -99,7 +99,7 @@ def train_encoder(settings: EncoderSettings) -> EncoderResult:
         InputError: labels and audio do not fit, the folder holds another run, or is in use.
         speechunits.errors.InputError: labels or an audio file cannot be read.
         unitlm.errors.InputError: the run folder is damaged, or there is no such device.
-        FloatingPointError: the loss or the gradient is not finite; the last checkpoint is from before that.
+        FloatingPointError: the loss or the gradient was not finite five times in a row; such steps change no weight.
     """
     course, out = settings.course, settings.out
     data = read_labels(settings.labels, settings.audio_folder, course.held_out_share)
