@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import sys
 import threading
 import time
 from collections import deque
@@ -41,6 +42,14 @@ def completion_body(text: str | None, *, finish_reason: str = "stop", prompt_tok
     )
 
 
+class _QuietServer(ThreadingHTTPServer):
+    """Without a traceback on stderr where a client has gone, which is what it does when one of its requests fails."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
 class ScriptedServer:
     """An OpenAI-style server on loopback that plays its script, then repeats `default`; it records all it is sent."""
 
@@ -53,7 +62,7 @@ class ScriptedServer:
         self.in_flight = 0
         self.max_in_flight = 0
         self._lock = threading.Lock()
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._make_handler())
+        self._http = _QuietServer(("127.0.0.1", 0), self._make_handler())
         self._http.daemon_threads = True
         threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 

@@ -101,6 +101,9 @@ def test_training_goes_on_from_a_finished_model(
     before, after = read_manifest(folder), read_manifest(ours)
     assert after["config"] == before["config"]  # of the base, though the options would make another shape
     assert after["metadata"]["base"] == load_local_model(folder).digest
+    without = [word for word in arguments if word not in ("--base", str(folder))]
+    assert run([*without, "--out", str(tmp_path / "run"), *course, *corpus]) == 2
+    assert "as its base, not none" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("method", ["lora", "prompt"])

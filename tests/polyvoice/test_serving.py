@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -238,6 +239,35 @@ def test_a_slow_upload_is_not_waited_for(system: Scripted) -> None:
         server.stop()
 
 
+def test_who_leaves_while_sending_is_no_fault_of_ours(server: Running) -> None:
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as client:
+        head = "POST /v1/audio/translations HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900\r\n"
+        client.sendall(f"{head}Content-Type: multipart/form-data; boundary=x\r\n\r\n--x".encode())
+        until(lambda: server.service.inside == 1)
+    until(lambda: server.service.inside == 0)
+    assert metric(server, 'polyvoice_requests_total{status="499"}') == 1
+    assert metric(server, 'polyvoice_requests_total{status="500"}') == 0
+
+
+def test_who_reads_nothing_loses_the_place_in_the_line() -> None:
+    class Endless(Scripted):
+        def pieces(self, waveform: Waveform, source: str, target: str, *, seed: int = 0) -> Iterator[Piece]:
+            [piece] = super().pieces(Waveform(waveform.samples[:RATE_HZ], RATE_HZ), source, target, seed=seed)
+            while True:  # more than the buffers between two sockets can hold
+                yield replace(piece, waveform=sound(60.0))
+
+    system = Endless()
+    server = Running(system, ServerLimits(waiting=0, request_timeout_s=1.5))
+    try:
+        with server.stream() as answer:
+            assert answer.status_code == 200
+            until(lambda: metric(server, 'polyvoice_requests_total{status="504"}') == 1)
+            assert server.service.inside == 0
+    finally:
+        server.stop()
+
+
 def test_a_small_file_may_hold_hours(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "hours.flac", np.zeros(3600 * 8000, np.float32), 8000)
     assert (tmp_path / "hours.flac").stat().st_size < 200_000
@@ -350,6 +380,7 @@ def test_models_are_listed_and_other_names_of_this_machine_are_refused(server: R
     assert httpx.get(f"{server.url}/v1/audio/translations").status_code == 405
     rebound = httpx.get(f"{server.url}/health", headers={"host": "pages.example"})
     assert rebound.status_code == 400
+    assert httpx.get(f"{server.url}/health", headers={"host": "[::1]:8000"}).status_code == 200
 
 
 def test_an_iterator_that_nobody_listens_to_stops() -> None:

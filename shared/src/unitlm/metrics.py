@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,7 +70,9 @@ class MetricsLog:
             InputError: The disk is full.
         """
         try:
-            self._stream.write(json.dumps({"step": step, **values}) + "\n")
+            # JSON has no NaN; what is not a number is left out.
+            finite = {name: value for name, value in values.items() if math.isfinite(value)}
+            self._stream.write(json.dumps({"step": step, **finite}) + "\n")
             self._stream.flush()
         except OSError as error:
             raise InputError(f"{self._stream.name}: cannot be written ({error.strerror})") from error

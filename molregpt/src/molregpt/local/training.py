@@ -30,7 +30,7 @@ from molregpt.records import Pair
 from unitlm.alphabet import Bytes
 from unitlm.checkpoint import load_model, save_model
 from unitlm.dry_run import DryRun, Estimate, estimate_run
-from unitlm.files import Json
+from unitlm.files import Json, read_json, write_json
 from unitlm.model import Decoder, ModelConfig
 from unitlm.objective import causal_objective
 from unitlm.shards import ShardSet
@@ -76,6 +76,7 @@ def train_local(
         raise InputError(
             f"{base}: an adapter, whose own weights are not all of a model; give --base a model of `train`"
         )
+    _remember_base(out, begun.digest if begun else None)
     vocabulary = begun.vocabulary if begun else _vocabulary(out / "vocabulary.json", pairs, smiles, named)
     pool = Database(pairs)
     messages().print(f"{len(pairs):,} pairs, {len(smiles):,} molecules, {len(named):,} names: writing shards")
@@ -158,6 +159,20 @@ def read_names(table: Path) -> dict[str, str]:
     found = read_table(table)
     smiles, name = found.require("SMILES"), found.require("name")
     return {single_backslashes(found.cell(row, smiles)): found.cell(row, name) for row in found.rows}
+
+
+def _remember_base(out: Path, digest: str | None) -> None:
+    """Write down what a run begins with; once it has begun, only that will do."""
+    path = out / "base.json"
+    if path.exists():
+        before = read_json(path).get("base")
+    else:
+        before = None if (out / "train").exists() else digest
+        write_json(path, {"base": before})
+    if before != digest:
+        raise InputError(
+            f"{out}: the run here was begun with {before or 'no model'} as its base, not {digest or 'none'}"
+        )
 
 
 def _vocabulary(path: Path, pairs: Sequence[Pair], smiles: Sequence[str], names: Mapping[str, str]) -> Vocabulary:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _FRAME_RATE_HZ = SAMPLE_RATE_HZ / HOP_SAMPLES
 _CENTRE = WINDOW_SAMPLES / 2 / HOP_SAMPLES  # of frame 0, in hops from its start
 _BUCKET_RATIO = 1.15  # the longest of a batch by its shortest: at most this is cropped away
-_CROP_STEP = 16  # frames: a GPU plans its convolutions anew for every length, so there are not too many of them
+_CROP_STEP = 8  # frames: a GPU plans its convolutions anew for every length, so there are not too many of them
 _SHORTEST_CROP = 10  # frames; below 0.2 s there is no context to learn from
 
 
@@ -202,7 +202,7 @@ class BatchMaker:
         """
         generator = np.random.default_rng([self.seed, step, 1])
         chosen = [self.utterances[position] for position in self.plan.batch(step)]
-        return build_batch(chosen, self.augmentation, self.longest_frames, generator)
+        return build_batch(chosen, self.augmentation, self.longest_frames, generator, _CROP_STEP)
 
 
 def training_batches(make: BatchMaker, steps: range, readers: int = 0) -> Iterator[CropBatch]:
@@ -245,8 +245,16 @@ def build_batch(
     augmentation: Augmentation,
     longest_frames: int,
     generator: np.random.Generator,
+    crop_step: int = 1,
 ) -> CropBatch:
     """Crop utterances at random to one length, change their sound, and say what their frames are called.
+
+    Args:
+        utterances: one for each crop.
+        augmentation: what is done to the sound.
+        longest_frames: of a crop.
+        generator: source of chance.
+        crop_step: crops that are longer than this have a multiple of it, in frames.
 
     Raises:
         InputError: see `read_crop`.
@@ -258,7 +266,7 @@ def build_batch(
     ]
     fitting = [frames_at_speed(utterance.frames, speed) for utterance, speed in zip(utterances, speeds, strict=True)]
     frames = min(longest_frames, *fitting)
-    frames -= frames % _CROP_STEP if frames > _CROP_STEP else 0
+    frames -= frames % crop_step if frames > crop_step else 0
     sound = np.empty((len(utterances), count_samples(frames)), dtype=np.float32)
     labels = np.empty((len(utterances[0].labels), len(utterances), frames), dtype=np.int64)
     for row, (utterance, speed) in enumerate(zip(utterances, speeds, strict=True)):

@@ -37,7 +37,8 @@ def record_run(out: Path, settings: CodecTraining, data_digest: str) -> None:
         return
     try:
         begun = json.loads(path.read_text(encoding="utf-8"))
-        before = {"list": begun["list"], **begun["settings"]}
+        # A setting that there was not yet had its default.
+        before = {"list": begun["list"], **asdict(CodecTraining()), **begun["settings"]}
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: does not describe a training run of a codec") from error
     for key, value in {"list": data_digest, **asdict(settings)}.items():
