@@ -17,7 +17,7 @@ from torch.nn import functional
 from polyvoice.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy as np
     import numpy.typing as npt
@@ -100,14 +100,17 @@ class _Stage:
         return functional.conv_transpose1d(x, self._rise, self._rise_bias, stride, stride // 2)
 
     def refine(self, x: torch.Tensor, source: torch.Tensor, style: torch.Tensor) -> torch.Tensor:
-        frames = x[0].T + _run_block(source[0].T.contiguous(), self._source, style)  # [T, C]
+        frames = x[0].T + run_block(source[0].T.contiguous(), self._source, style)  # [T, C]
         frames = frames.contiguous()
-        outputs = [_run_block(frames, block, style) for block in self._blocks]
+        outputs = [run_block(frames, block, style) for block in self._blocks]
         mean = outputs[0].add_(outputs[1]).add_(outputs[2]).div_(len(outputs))
         return mean.T[None].contiguous()  # [1, C, T]
 
 
-def _run_block(x: torch.Tensor, steps: Sequence[Step], style: torch.Tensor) -> torch.Tensor:
+def run_block(
+    x: torch.Tensor, steps: Sequence[Callable[[torch.Tensor, torch.Tensor], torch.Tensor]], style: torch.Tensor
+) -> torch.Tensor:
+    """Take the steps of a residual block two by two, and add what went in each time."""
     for first, second in zip(steps[::2], steps[1::2], strict=True):
         x = second(first(x, style), style).add_(x)
     return x

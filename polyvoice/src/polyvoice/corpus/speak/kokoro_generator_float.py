@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
-from polyvoice.corpus.speak.kokoro_generator import to_samples
+from polyvoice.corpus.speak.kokoro_generator import run_block, to_samples
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,14 +74,8 @@ class _Stage:
         return functional.conv_transpose1d(x, self._rise, self._rise_bias, stride, stride // 2)
 
     def refine(self, x: torch.Tensor, source: torch.Tensor, style: torch.Tensor) -> torch.Tensor:
-        x = x + _run_block(source, self._source, style)
-        return torch.stack([_run_block(x, block, style) for block in self._blocks]).mean(dim=0)
-
-
-def _run_block(x: torch.Tensor, steps: Sequence[_Step], style: torch.Tensor) -> torch.Tensor:
-    for first, second in zip(steps[::2], steps[1::2], strict=True):
-        x = second(first(x, style), style).add_(x)
-    return x
+        x = x + run_block(source, self._source, style)
+        return torch.stack([run_block(x, block, style) for block in self._blocks]).mean(dim=0)
 
 
 class _Step:
