@@ -1,4 +1,9 @@
-"""What this package raises when the input, not the program, is at fault."""
+"""What this package raises when the input, not the program, is at fault, and what a disk says."""
+
+import errno
+
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+"""What `OSError.errno` is when a disk is full, broken, or not to be written."""
 
 
 class InputError(ValueError):

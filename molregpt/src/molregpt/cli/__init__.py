@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -11,9 +10,6 @@ from typing import Any, Protocol, cast
 INPUT_ERROR = 2
 OUR_FAULT = 1
 INTERRUPTED = 130
-
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
-"""What `OSError.errno` is when a disk is full, broken, or not to be written."""
 
 COMMANDS = (
     "caption",
@@ -77,7 +73,7 @@ def run(arguments: Sequence[str]) -> int:
         sys.stdout = None
         return 0
     except OSError as error:
-        if error.errno not in DISK_ERRORS:
+        if error.errno not in unitlm.errors.DISK_ERRORS:
             return _confess()
         # From a library that writes by itself: the user can make space or change a folder's mode, we cannot.
         print(f"molregpt: {error.filename or 'a file'}: cannot be written or read ({error.strerror})", file=sys.stderr)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stderr
@@ -17,9 +16,6 @@ from polyvoice.errors import InputError
 INPUT_ERROR = 2
 OUR_FAULT = 1
 INTERRUPTED = 130
-
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
-"""What `OSError.errno` is when a disk is full, broken, or not to be written."""
 
 INPUT_ERRORS = (InputError, speechunits.errors.InputError, unitlm.errors.InputError)
 
@@ -81,7 +77,7 @@ def run(arguments: Sequence[str]) -> int:
         sys.stdout = None
         return 0
     except OSError as error:
-        if error.errno not in DISK_ERRORS:
+        if error.errno not in unitlm.errors.DISK_ERRORS:
             return _confess()
         # From a library that writes by itself: the user can make space or change a folder's mode, we cannot.
         print(f"polyvoice: {error.filename or 'a file'}: cannot be written or read ({error.strerror})", file=sys.stderr)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from platform import machine
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch.nn import functional
@@ -70,14 +70,33 @@ class Generator:
         Returns:
             `[300 * F]`, 24,000 a second.
         """
-        heard = torch.from_numpy(style)
-        x = torch.from_numpy(features)
-        for number, (stage, source) in enumerate(zip(self._stages, sources, strict=True)):
-            raised = stage.raise_rate(functional.leaky_relu(x, 0.1))
-            if number == 1:
-                raised = functional.pad(raised, (1, 0), mode="reflect")  # the short-time spectrum has one frame more
-            x = stage.refine(raised, torch.from_numpy(source), heard)
+        x, heard, *own = (torch.from_numpy(array) for array in (features, style, *sources))
+        x = run_stages(self._stages, x, own, heard)
         return to_samples(functional.conv1d(functional.leaky_relu(x, 0.01), self._last, self._last_bias, padding=3))
+
+
+class Stage(Protocol):
+    """One of the two, in whatever numbers it computes."""
+
+    def raise_rate(self, x: torch.Tensor) -> torch.Tensor:
+        """Features at the next frame rate."""
+        ...
+
+    def refine(self, x: torch.Tensor, source: torch.Tensor, style: torch.Tensor) -> torch.Tensor:
+        """Features with the source and the style in them."""
+        ...
+
+
+def run_stages(
+    stages: Sequence[Stage], x: torch.Tensor, sources: Sequence[torch.Tensor], style: torch.Tensor
+) -> torch.Tensor:
+    """Take features, sources and style (see `Generator`) through both stages."""
+    for number, (stage, source) in enumerate(zip(stages, sources, strict=True)):
+        raised = stage.raise_rate(functional.leaky_relu(x, 0.1))
+        if number == 1:
+            raised = functional.pad(raised, (1, 0), mode="reflect")  # the short-time spectrum has one frame more
+        x = stage.refine(raised, source, style)
+    return x
 
 
 def to_samples(last: torch.Tensor) -> npt.NDArray[np.float32]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
-from polyvoice.corpus.speak.kokoro_generator import run_block, to_samples
+from polyvoice.corpus.speak.kokoro_generator import run_block, run_stages, to_samples
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,11 +54,7 @@ class FloatGenerator:
         style: npt.NDArray[np.float32],
     ) -> torch.Tensor:
         x, heard, *own = (torch.from_numpy(array).to(self._device) for array in (features, style, *sources))
-        for number, (stage, source) in enumerate(zip(self._stages, own, strict=True)):
-            raised = stage.raise_rate(functional.leaky_relu(x, 0.1))
-            if number == 1:
-                raised = functional.pad(raised, (1, 0), mode="reflect")  # the short-time spectrum has one frame more
-            x = stage.refine(raised, source, heard)
+        x = run_stages(self._stages, x, own, heard)
         return functional.conv1d(functional.leaky_relu(x, 0.01), self._last, self._last_bias, padding=3)
 
 

@@ -57,10 +57,10 @@ def train_speech_codec(settings: CodecTraining, list_path: Path, out: Path) -> P
     out.mkdir(parents=True, exist_ok=True)
     lock = FileLock(out / ".lock")
     try:
-        lock.acquire(timeout=0)
+        held = lock.acquire(timeout=0)
     except Timeout as error:
         raise InputError(f"{out}: another process is training here") from error
-    with lock:
+    with held:  # `with lock` would take it a second time, and give it back once
         record_run(out, settings, data.digest)
         held_out = read_held_out(data.held_out, settings.codec.sample_rate_hz)
         _Run(settings, Crops(data.train, settings), held_out, out, base).go_on()
