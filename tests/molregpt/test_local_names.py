@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import sys
 import time
 from pathlib import Path
 
@@ -82,7 +81,7 @@ def test_of_equal_keys_the_first_counts(tmp_path: Path) -> None:
     assert [row[1] for row in read(summary.path)[1:]] == ["C", "CC"]
 
 
-def test_refusals_say_what_and_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refusals_say_what_and_where(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="at least one worker, not 0"):
         build_names(MOLECULES, tmp_path / "names.tsv", 0, namer=refuse)
     with pytest.raises(unitlm.errors.InputError, match=r"absent/names\.tsv: cannot be written"):
@@ -95,9 +94,6 @@ def test_refusals_say_what_and_where(tmp_path: Path, monkeypatch: pytest.MonkeyP
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(unitlm.errors.InputError, match=r"held\.tsv: another run is writing to it"):
             build_names(MOLECULES, tmp_path / "held.tsv", 1, namer=refuse)
-    monkeypatch.setitem(sys.modules, "openclatura", None)
-    with pytest.raises(InputError, match=r"pip install 'molregpt\[data\]'"):
-        build_names(MOLECULES, tmp_path / "names.tsv", 1)
 
 
 def test_molecules_are_read_without_descriptions(tmp_path: Path) -> None:
@@ -106,7 +102,6 @@ def test_molecules_are_read_without_descriptions(tmp_path: Path) -> None:
 
 
 def test_the_command_names_by_openclaturas_rules(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("openclatura")
     table, out = tmp_path / "table.tsv", tmp_path / "names.tsv"
     table.write_text("CID\tSMILES\n1\tCC(=O)OC1=CC=CC=C1C(=O)O\n2\t[Cd+2]\n3\tC[C@@H](C(=O)O)N\n")
     assert run(["data", "names", str(table), str(out)]) == 0

@@ -56,7 +56,13 @@ class Grounded:
 
 
 def find_neighbours(
-    direction: Direction, query: str, count: int, options: RetrievalOptions, database: Database | None = None
+    direction: Direction,
+    query: str,
+    count: int,
+    options: RetrievalOptions,
+    database: Database | None = None,
+    *,
+    preferred: StrategyName | None = None,
 ) -> Found:
     """Search a pool.
 
@@ -66,6 +72,7 @@ def find_neighbours(
         count: Most pairs to find.
         options: Pool and strategy.
         database: A pool that is already open, in place of `options.pool`.
+        preferred: The strategy where the options name none; the direction's standard one by default.
 
     Raises:
         InputError: The query or the pool cannot be read, or the strategy does not take such queries.
@@ -78,7 +85,7 @@ def find_neighbours(
         from molindex.smiles import parse_smiles
 
         parse_smiles(query)  # a wrong SMILES is told before a pool is opened
-    strategy = options.strategy or STANDARD[direction]
+    strategy = options.strategy or preferred or STANDARD[direction]
     if not count:
         return Found(direction, strategy, query, ())
     database = database or open_database(options.pool)
@@ -115,7 +122,7 @@ def ask(
         # Words of a SMILES are found in names, so the answer would be nonsense without an error.
         note = f"molregpt: {query[:60]!r} is a molecule where a description is expected; `caption` describes molecules"
         messages().print(note, markup=False, highlight=False, soft_wrap=True)
-    found = find_neighbours(direction, query, shots, options)
+    found = find_neighbours(direction, query, shots, options, preferred=answerer.preferred_strategy)
     question = Question(direction, query, found.examples)
 
     async def answer() -> Answer:

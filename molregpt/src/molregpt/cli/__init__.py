@@ -24,6 +24,7 @@ COMMANDS = (
     "train",
     "adapt",
     "tune",
+    "relevance",
 )
 """Each names a module of this package, and its dataclass of the same name in capitals."""
 

@@ -24,7 +24,7 @@ class Chebi20:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """Write IUPAC-like names of a table's molecules, by openclatura's rules; needs molregpt[data].
+    """Write IUPAC-like names of a table's molecules, by openclatura's rules.
 
     A run that was killed goes on. Molecules without a name go to OUT.failed.tsv, with the reason.
 

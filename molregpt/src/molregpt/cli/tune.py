@@ -18,22 +18,20 @@ class Tune:
         pairs: Tables in which neighbours are found; give the option again for more.
         held_out: Table of pairs that the model was not trained on.
         rows: The first so many of them are used.
-        trials: Weightings that are tried.
-        seed: Seed of candidates and weightings.
+        seed: Seed of candidates.
     """
 
     model: Annotated[Path, Positional]
     pairs: tuple[Path, ...]
     held_out: Path
     rows: int = 400
-    trials: int = 2000
     seed: int = 0
 
     def run(self) -> None:
         """Tune, and print what was found."""
         from molregpt.local.tuning import tune_ranking
 
-        found = tune_ranking(self.model, self.pairs, self.held_out, rows=self.rows, trials=self.trials, seed=self.seed)
+        found = tune_ranking(self.model, self.pairs, self.held_out, rows=self.rows, seed=self.seed)
         for direction, tuned in found.items():
             print(
                 f"{direction}: greedy {tuned.greedy:.4f}, weights as they were {tuned.before:.4f}, "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from molregpt.assets import asset
-from molregpt.data.table import read_pairs
+from molregpt.data.table import read_names, read_pairs
 
 if TYPE_CHECKING:
     from molregpt.records import Pair
@@ -18,6 +18,11 @@ def shipped_pairs() -> list[Pair]:
     description was recovered (see `assets/chebi20.LICENSE.md`).
     """
     return read_pairs(asset("chebi20_pool.tsv.gz"))
+
+
+def shipped_names() -> dict[str, str]:
+    """Systematic names of the example database's molecules, by SMILES; a few have none."""
+    return read_names(asset("chebi20_pool.tsv.gz"))
 
 
 def sample_pairs() -> list[Pair]:

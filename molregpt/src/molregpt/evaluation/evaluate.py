@@ -77,7 +77,7 @@ def evaluate_pairs(
         settings = replace(settings, server=replace(settings.server, cache=out / REPLIES_FILE))
     answerer = create_backend(backend, settings)
     standard = STANDARD[direction]
-    strategy = options.strategy or standard
+    strategy = options.strategy or answerer.preferred_strategy or standard
     retriever = create_retriever(strategy, database, direction, seed=options.retrieval_seed)
     nearest = retriever if strategy == standard else create_retriever(standard, database, direction)
     run = RunSettings(

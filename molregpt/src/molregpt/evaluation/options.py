@@ -16,7 +16,8 @@ class EvaluationOptions:
     Attributes:
         pool: Tables to retrieve from (CID, SMILES, description); give the option again for more. The shipped pool by
             default.
-        strategy: How examples are searched; by default Morgan fingerprints for molecules, BM25 for descriptions.
+        strategy: How examples are searched; by default `learned` for a local model, else Morgan fingerprints for
+            molecules and BM25 for descriptions.
         shots: Examples shown with each question.
         retrieval_seed: Seed of the strategy `random`.
         limit: Ask only the first rows of the test table; 0 asks all.

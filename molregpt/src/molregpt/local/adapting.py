@@ -8,7 +8,6 @@ out/model/                   the result, which `--backend` takes: the adapter al
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -74,10 +73,11 @@ def adapt_local(base: str, tables: Sequence[Path], held_out: Path, out: Path, se
         learned_passes=settings.passes,
         corpus_seed=settings.seed,
     )
-    plain = replace(corpus, passes=1, nearest_share=1.0, respelled_share=0.0, learned_passes=0)
+    names = {pair.smiles: local.name(pair.smiles) for pair in (*pairs, *watched)}
     pool = Database(pairs)
-    shards = write_pair_shards(out / "pairs", pairs, pool, local.vocabulary, corpus, prefix)
-    watched_shards = write_pair_shards(out / "held_out", watched, pool, local.vocabulary, plain, prefix)
+    shards = write_pair_shards(out / "pairs", pairs, pool, names, local.vocabulary, corpus, prefix)
+    plain = corpus.without_chance()
+    watched_shards = write_pair_shards(out / "held_out", watched, pool, names, local.vocabulary, plain, prefix)
     run = TrainConfig(
         steps=settings.steps,
         batch_rows=settings.batch_rows,

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
+from numpy.typing import NDArray
 
 from molregpt.answering import check_molecule
 from molregpt.local.model import LocalModel
-from molregpt.local.ranking import Judged, caption_similarities, check_properties, molecule_similarities
+from molregpt.local.ranking import Judged
 from molregpt.records import Question
+from molregpt.relevance.checks import check_properties
+from molregpt.relevance.likeness import caption_similarities, molecule_similarities
 from unitlm.generate import Continuation
 
-NEAREST = 3
+COPIED = 5
+"""Neighbours whose answers are candidates."""
+
+SUPPORTING = 10
 """Neighbours whose answers an answer is compared with."""
+
+_SHARPNESS = 0.05
+"""By which a neighbour's relevance, 0 to 1, becomes its vote."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +50,10 @@ class Proposals:
         usable: Candidates without doubles, the greedy answer first if it is usable, then drawn ones, then the
             neighbours' own; only readable ones where a molecule is asked for.
         problems: One line for each answer that is not usable.
-        shown: Answers of the neighbours in the context, the nearest first.
     """
 
     usable: tuple[Written, ...]
     problems: tuple[str, ...]
-    shown: tuple[str, ...]
 
 
 def propose(model: LocalModel, question: Question, count: int, seed: int) -> Proposals:
@@ -55,12 +63,12 @@ def propose(model: LocalModel, question: Question, count: int, seed: int) -> Pro
         InputError: The query alone is longer than what the model was trained on.
     """
     reading = model.open(question)
-    shown = tuple(question.target_of(pair) for pair in reading.prompt.shown)
-    written = [model.write(reading, shown)]
+    nearest = [question.target_of(example.pair) for example in question.examples[:COPIED]]
+    written = [model.write(reading, nearest)]
     if count:
         written += [one for one in model.draw(reading, count, seed) if one.ended]
     answers = [(model.text(reading.prompt, one).strip(), one, 1) for one in written]
-    answers += [(text, one, 0) for text, one in zip(shown, model.score(reading, shown), strict=True)]
+    answers += [(text, one, 0) for text, one in zip(nearest, model.score(reading, nearest), strict=True)]
     usable: dict[str, Written] = {}
     problems: list[str] = []
     for said, continuation, times in answers:
@@ -71,7 +79,7 @@ def propose(model: LocalModel, question: Question, count: int, seed: int) -> Pro
         known = usable.get(text, Written(text, _mean(continuation), 0))
         # The first one's confidence stays: alike texts in other pieces differ little.
         usable[text] = replace(known, times=known.times + times)
-    return Proposals(tuple(usable.values()), tuple(problems), shown)
+    return Proposals(tuple(usable.values()), tuple(problems))
 
 
 def _check(question: Question, text: str) -> tuple[str, str]:
@@ -92,27 +100,52 @@ def judge(model: LocalModel, question: Question, proposals: Proposals) -> list[J
     if not answers:
         return []
     texts = [answer.text for answer in answers]
-    shown = proposals.shown[:NEAREST]
+    known = _read_neighbours(question)
+    near = dict(islice(known.items(), SUPPORTING))
     if question.direction == "mol2cap":
-        among, near = caption_similarities(texts, texts), caption_similarities(texts, shown)
+        among, beside = caption_similarities(texts, texts), caption_similarities(texts, list(near))
         checks = _checks_of_captions(question.query, texts)
     else:
         from molindex.smiles import parse_smiles
 
-        molecules = [parse_smiles(text) for text in texts]
-        neighbours = [parse_smiles(text) for text in shown if not check_molecule(text).problem]
-        among, near = molecule_similarities(molecules, molecules), molecule_similarities(molecules, neighbours)
+        molecules, neighbours = [parse_smiles(text) for text in texts], [parse_smiles(text) for text in near]
+        among, beside = molecule_similarities(molecules, molecules), molecule_similarities(molecules, neighbours)
         checks = [check_properties(question.query, molecule) for molecule in molecules]
     # Where the model wrote nothing usable, the neighbours stand for one another.
     times = np.array([answer.times for answer in answers], dtype=np.float64)
     votes = times if times.any() else np.ones_like(times)
     consensus = among @ votes / votes.sum()
-    nearness = near.mean(axis=1) if near.shape[1] else np.zeros(len(texts))
+    support = beside @ _votes(list(near.values())) if near else np.zeros(len(texts))
     trips = model.round_trip(question, texts)
     return [
-        Judged(answer.text, answer.confidence, float(consensus[row]), float(nearness[row]), trips[row], checks[row])
+        Judged(
+            text=answer.text,
+            confidence=answer.confidence,
+            consensus=float(consensus[row]),
+            support=float(support[row]),
+            relevance=known.get(answer.text, 0.0),
+            written=float(answer.times > 0),
+            round_trip=trips[row],
+            checks=checks[row],
+        )
         for row, answer in enumerate(answers)
     ]
+
+
+def _read_neighbours(question: Question) -> dict[str, float]:
+    """The neighbours' usable answers with their relevance, the most relevant first."""
+    known: dict[str, float] = {}
+    for example in question.examples:
+        text, problem = _check(question, question.target_of(example.pair))
+        if not problem:
+            known.setdefault(text, example.similarity)
+    return known
+
+
+def _votes(relevance: Sequence[float]) -> NDArray[np.float64]:
+    values = np.array(relevance)
+    votes = np.exp((values - values.max()) / _SHARPNESS)
+    return np.asarray(votes / votes.sum(), dtype=np.float64)
 
 
 def _checks_of_captions(smiles: str, captions: Sequence[str]) -> list[float]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from molregpt.database import Database
 from molregpt.local.facts import state_facts
-from molregpt.local.language import COUNT, NAME, REWRITE, SPELL, TASKS, slots_of
+from molregpt.local.language import COUNT, REWRITE, SPELL, TASKS, fill_slots
 from molregpt.local.settings import CorpusConfig
 from molregpt.records import Direction, Pair
 from molregpt.retrieval.strategies import STANDARD, create_retriever
@@ -42,6 +42,7 @@ def write_pair_shards(
     folder: Path,
     pairs: Sequence[Pair],
     pool: Database,
+    names: Mapping[str, str],
     vocabulary: Vocabulary,
     config: CorpusConfig,
     prefix: Sequence[int] = (),
@@ -52,6 +53,7 @@ def write_pair_shards(
         folder: Where the Parquet files go.
         pairs: What is learned.
         pool: Where neighbours come from; a pair never finds its own molecule.
+        names: Systematic names by SMILES, of both.
         vocabulary: Gives the ids.
         config: How.
         prefix: Ids that stand before each example, such as an adapter's learned vectors.
@@ -70,11 +72,11 @@ def write_pair_shards(
     def examples(block: _Block) -> Iterator[Example]:
         for row in range(block.start, block.stop):
             near = neighbours[block.direction].of(row)
-            example = make_example(block.direction, pairs[row], near, vocabulary, config, block.number, row)
+            example = make_example(block.direction, pairs[row], near, names, vocabulary, config, block.number, row)
             if example is not None:
                 yield put_before(example, prefix)
 
-    provenance = f"pairs {pool.digest} {sorted(asdict(config).items())} {hash_vocabulary(vocabulary)}"
+    provenance = f"pairs {pool.digest} {len(names)} {sorted(asdict(config).items())} {hash_vocabulary(vocabulary)}"
     if prefix:
         provenance += f" {list(prefix)}"
     return write_shards(folder, blocks, examples, provenance=provenance)
@@ -110,12 +112,17 @@ def make_example(
     direction: Direction,
     pair: Pair,
     neighbours: Sequence[Pair],
+    names: Mapping[str, str],
     vocabulary: Vocabulary,
     config: CorpusConfig,
     number: int,
     row: int,
 ) -> Example | None:
     """One pair with neighbours in its context, the most similar last; None when the pair alone is too long."""
+
+    def fill(shown: Pair, smiles: str) -> dict[str, Content]:
+        return fill_slots(direction, smiles, shown.caption, names.get(shown.smiles, ""))
+
     chance = np.random.default_rng([config.corpus_seed, _PAIRS, number, direction == "cap2mol", row])
     shots = int(chance.integers(1, config.shots + 1)) if number else config.shots
     if chance.random() < config.nearest_share or not neighbours:
@@ -125,13 +132,15 @@ def make_example(
         weights = 1.0 / np.arange(1, len(neighbours) + 1)
         drawn = chance.choice(len(neighbours), count, replace=False, p=weights / weights.sum())
         shown = [neighbours[index] for index in sorted(drawn.tolist())]
-    query = slots_of(pair)
+    smiles = pair.smiles
     if direction == "mol2cap" and chance.random() < config.respelled_share:
-        query["molecule"] = respell(pair.smiles, int(chance.integers(2**31)))
+        smiles = respell(pair.smiles, int(chance.integers(2**31)))
+    if chance.random() < config.unnamed_share:
+        names = {}
     return compile_within(
         TASKS[direction],
-        query,
-        [slots_of(neighbour) for neighbour in shown],
+        fill(pair, smiles),
+        [fill(neighbour, neighbour.smiles) for neighbour in shown],
         vocabulary,
         longest=config.longest,
         learn_examples=number < config.learned_passes,
@@ -164,7 +173,7 @@ def write_molecule_shards(
     vocabulary: Vocabulary,
     config: CorpusConfig,
 ) -> tuple[Path, ...]:
-    """Write exercises on molecules alone: names into molecules and back, spellings into others, counts.
+    """Write exercises on molecules alone: names into molecules; where there is none, spellings into others, counts.
 
     Args:
         folder: Where the Parquet files go.
@@ -182,14 +191,14 @@ def write_molecule_shards(
         for row in range(*block):
             chance = np.random.default_rng([config.corpus_seed, _MOLECULES, row])
             molecule, name = smiles[row], names.get(smiles[row])
-            other = respell(molecule, int(chance.integers(2**31)))
-            cases: list[tuple[Task, dict[str, Content]]] = [(REWRITE, {"other": other, "molecule": molecule})]
+            cases: list[tuple[Task, dict[str, Content]]]
             if name is not None:
-                shown = molecule if chance.random() >= config.respelled_share else other
-                cases = [(NAME, {"molecule": shown, "name": name}), (SPELL, {"name": name, "molecule": molecule})]
-            facts = state_facts(molecule)
-            if facts is not None:
-                cases.append((COUNT, {"molecule": molecule, "facts": facts}))
+                cases = [(SPELL, {"name": name, "molecule": molecule})]
+            else:
+                other = respell(molecule, int(chance.integers(2**31)))
+                cases = [(REWRITE, {"other": other, "molecule": molecule})]
+                if (facts := state_facts(molecule)) is not None:
+                    cases.append((COUNT, {"molecule": molecule, "facts": facts}))
             for task, values in cases:
                 example = compile_within(
                     task, values, (), vocabulary, longest=config.longest, learn_examples=False, key=molecule

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from molregpt.records import Direction, Pair
+from molregpt.records import Direction
 from unitlm.alphabet import Content, Pieces
 from unitlm.task import Task
 from unitlm.vocabulary import Vocabulary
 
 TASKS: dict[Direction, Task] = {
-    "mol2cap": Task.parse("describe {molecule:smiles} as {caption:text!}"),
+    "mol2cap": Task.parse("describe {molecule:smiles} named {name:text} as {caption:text!}"),
     "cap2mol": Task.parse("draw {caption:text} as {molecule:smiles!}"),
 }
-NAME = Task.parse("name {molecule:smiles} as {name:text!}")
 SPELL = Task.parse("spell {name:text} as {molecule:smiles!}")
 REWRITE = Task.parse("rewrite {other:smiles} as {molecule:smiles!}")
 COUNT = Task.parse("count {molecule:smiles} as {facts:text!}")
-ALL_TASKS = (*TASKS.values(), NAME, SPELL, REWRITE, COUNT)
+ALL_TASKS = (*TASKS.values(), SPELL, REWRITE, COUNT)
 
 # Pieces span words: "It has a role as a" is one, as is a phenyl ring. On the 8,612 shipped pairs a description takes 44
 # pieces instead of 75 within words, a molecule 16 instead of 62 atoms and bonds, and training time goes with them.
@@ -32,6 +31,15 @@ def build_vocabulary(captions: Iterable[str], smiles: Iterable[str]) -> Vocabula
     return Vocabulary.build([text, molecules], ALL_TASKS)
 
 
-def slots_of(pair: Pair) -> dict[str, Content]:
-    """A pair as the content of a task line's slots; both directions name them alike."""
-    return {"molecule": pair.smiles, "caption": pair.caption}
+def fill_slots(direction: Direction, smiles: str, caption: str, name: str) -> dict[str, Content]:
+    """What fills all slots of a task line.
+
+    Args:
+        direction: Which line.
+        smiles: The molecule.
+        caption: Its description.
+        name: The molecule's systematic name, empty where it has none: position numbers and chain lengths in words,
+            which descriptions repeat and SMILES only imply. Only descriptions are made from it.
+    """
+    slots: dict[str, Content] = {"molecule": smiles, "caption": caption}
+    return slots | {"name": name} if direction == "mol2cap" else slots

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,11 +14,13 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from molregpt.errors import InputError
-from molregpt.local.language import TASKS, slots_of
+from molregpt.local.language import TASKS, fill_slots
 from molregpt.local.ranking import Weights
+from molregpt.naming import shared_namer
 from molregpt.records import DIRECTIONS, Direction, Pair, Question
 from unitlm.adapt import KIND as ADAPTER
 from unitlm.adapt import load_adapter, prompt_ids
+from unitlm.alphabet import Content
 from unitlm.cache import KeyValueCache
 from unitlm.checkpoint import MANIFEST, load_model, read_manifest
 from unitlm.drafts import continue_with_drafts
@@ -72,6 +74,8 @@ class LocalModel:
     def __init__(self, decoder: Decoder, vocabulary: Vocabulary, card: dict[str, Json], digest: str) -> None:
         """Put together what `load_local_model` read."""
         self.decoder, self.vocabulary, self.card, self.digest = decoder, vocabulary, card, digest
+        self.name: Callable[[str], str] = shared_namer() if card.get("names") else _leave_unnamed
+        """The systematic name of a molecule, where the model was trained with names; else empty."""
         self.shots, self.longest = int(str(card["shots"])), int(str(card["longest"]))
         # Learned vectors of an adapter stand before everything else, as they did in training.
         self._learned = tuple(prompt_ids(decoder))
@@ -96,16 +100,23 @@ class LocalModel:
             InputError: The query alone is longer than what the model was trained on.
         """
         task = TASKS[question.direction]
-        given = "molecule" if question.direction == "mol2cap" else "caption"
+        query = {"molecule": question.query, "name": self.name(question.query)}
+        if question.direction == "cap2mol":
+            query = {"caption": question.query}
         # A quarter of what the model knows as a length is kept for the answer.
         most = self.longest * 3 // 4
         for count in range(min(self.shots, len(question.examples)), -1, -1):
             shown = tuple(example.pair for example in question.examples[:count])
-            prompt = task.prompt({given: question.query}, self.vocabulary, [slots_of(pair) for pair in reversed(shown)])
+            cases = [self._fill(question.direction, pair) for pair in reversed(shown)]
+            prompt = task.prompt(query, self.vocabulary, cases)
             ids = (*self._learned, *prompt.ids)
             if len(ids) <= most:
                 return Prompt(ids, prompt.slot.alphabet, shown)
         raise InputError(f"the query takes {len(ids)} tokens; the model reads {most}")
+
+    def _fill(self, direction: Direction, pair: Pair) -> dict[str, Content]:
+        name = self.name(pair.smiles) if direction == "mol2cap" else ""
+        return fill_slots(direction, pair.smiles, pair.caption, name)
 
     @torch.inference_mode()
     def open(self, question: Question) -> Reading:
@@ -161,11 +172,10 @@ class LocalModel:
             Mean log-probability of the question's pieces given the answer, in nats, in the order of `answers`.
         """
         back = DIRECTIONS[1 - DIRECTIONS.index(question.direction)]
-        task = TASKS[back]
-        given, wanted = ("molecule", "caption") if back == "mol2cap" else ("caption", "molecule")
         ids, masks = [], []
         for answer in answers:
-            compiled = task.compile({given: answer, wanted: question.query}, self.vocabulary)
+            smiles, caption = (answer, question.query) if back == "mol2cap" else (question.query, answer)
+            compiled = TASKS[back].compile(self._fill(back, Pair("", smiles, caption)), self.vocabulary)
             ids.append(torch.tensor([*self._learned, *compiled.ids]))
             masks.append(torch.tensor([False] * len(self._learned) + list(compiled.loss_mask)))
         padded, learned = pad_sequence(ids, batch_first=True), pad_sequence(masks, batch_first=True)  # [N, S]
@@ -195,6 +205,10 @@ def load_local_model(folder: Path) -> LocalModel:
     if not isinstance(card, dict) or not isinstance(card.get("shots"), int) or not isinstance(card.get("longest"), int):
         raise InputError(f"{folder}: not a model of `molregpt train`")
     return LocalModel(load_model(folder).float(), Vocabulary.load(folder / "vocabulary.json"), dict(card), digest)
+
+
+def _leave_unnamed(_smiles: str) -> str:
+    return ""
 
 
 def find_model(spec: str) -> Path:

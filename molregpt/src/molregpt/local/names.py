@@ -108,12 +108,12 @@ def build_names(
         timeout_s: Seconds after which a molecule is given up (not on Windows, which has no interval timers).
 
     Raises:
-        InputError: openclatura is not installed, `workers` is not positive, a table cannot be written or holds
-            something else, or another run is writing to it.
+        InputError: `workers` is not positive, a table cannot be written or holds something else, or another run is
+            writing to it.
     """
     if workers < 1:
         raise InputError(f"names need at least one worker, not {workers}")
-    namer = namer or _load_openclatura()
+    namer = namer or _name_by_rules
     failures_path = out.with_name(f"{out.stem}.failed.tsv")
     with _AppendedTable(out, _NAMES_HEADER) as names, _AppendedTable(failures_path, _FAILURES_HEADER) as failures:
         skipped = len(names.keys) + len(failures.keys)
@@ -175,15 +175,6 @@ def _attempt(namer: Namer, timeout_s: float, smiles: str) -> Naming:
             signal.setitimer(signal.ITIMER_REAL, 0.0)
     except _TimedOut:
         return Naming("", f"no name within {timeout_s:g} s")
-
-
-def _load_openclatura() -> Namer:
-    try:
-        # Imported here too, so that forked workers have it, and its absence is known before they start.
-        import openclatura  # noqa: F401
-    except ModuleNotFoundError:
-        raise InputError("names need openclatura: pip install 'molregpt[data]'") from None
-    return _name_by_rules
 
 
 def _name_by_rules(smiles: str) -> Naming:

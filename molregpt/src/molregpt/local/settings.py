@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from molregpt.errors import InputError
@@ -18,6 +18,7 @@ class CorpusConfig:
         depth: How many of the nearest neighbours are drawn from.
         nearest_share: Share of the examples that show just the nearest ones, as answering does; the others show a draw.
         respelled_share: Share of the described molecules that are written in a random order of atoms.
+        unnamed_share: Share of the examples in which nothing has a systematic name, as where a molecule has none.
         learned_passes: In the first so many passes the neighbours' answers are learned too, not only the query's.
         longest: The most tokens of an example; the least similar neighbours are left out until it fits.
         rows_per_shard: Pairs in one shard.
@@ -32,6 +33,7 @@ class CorpusConfig:
     depth: int = 12
     nearest_share: float = 0.5
     respelled_share: float = 0.2
+    unnamed_share: float = 0.1
     learned_passes: int = 1
     longest: int = 512
     rows_per_shard: int = 2048
@@ -43,9 +45,13 @@ class CorpusConfig:
                 raise InputError(f"corpus config: {name} must be at least 1, got {getattr(self, name)}")
         if self.depth < self.shots:
             raise InputError(f"corpus config: depth ({self.depth}) must not be below shots ({self.shots})")
-        for name in ("nearest_share", "respelled_share"):
+        for name in ("nearest_share", "respelled_share", "unnamed_share"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise InputError(f"corpus config: {name} must be in [0, 1], got {getattr(self, name)}")
+
+    def without_chance(self) -> CorpusConfig:
+        """Each pair once, as answering sees it: for what is watched and not learned."""
+        return replace(self, passes=1, nearest_share=1.0, respelled_share=0.0, unnamed_share=0.0, learned_passes=0)
 
 
 @dataclass(frozen=True)
@@ -80,6 +86,7 @@ class Course:
         decay_steps: Steps of the fall at the end.
         evaluate_every: Steps between looks at the held-out pairs.
         checkpoint_every: Steps between checkpoints.
+        precision: What is computed in; `auto` takes bf16 where the hardware has instructions for it, else fp32.
         seed: Seed of weights and of the data's order.
     """
 
@@ -91,6 +98,7 @@ class Course:
     decay_steps: int = 1500
     evaluate_every: int = 200
     checkpoint_every: int = 50
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
     seed: int = 0
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from molregpt.console import messages
-from molregpt.data.table import read_pairs, read_table, single_backslashes
+from molregpt.data.table import read_names, read_pairs
 from molregpt.database import Database, join_tables
 from molregpt.errors import InputError
 from molregpt.local.corpus import write_molecule_shards, write_pair_shards
@@ -33,6 +33,7 @@ from unitlm.dry_run import DryRun, Estimate, estimate_run
 from unitlm.files import Json, read_json, write_json
 from unitlm.model import Decoder, ModelConfig
 from unitlm.objective import causal_objective
+from unitlm.precision import choose_precision
 from unitlm.shards import ShardSet
 from unitlm.train import train
 from unitlm.train_config import TrainConfig
@@ -57,7 +58,8 @@ def train_local(
         out: The run's folder.
         settings: Everything else.
         molecules: Table with a column SMILES: molecules without descriptions, for exercises.
-        names: Table SMILES, name: systematic names of molecules.
+        names: Table SMILES, name: systematic names of molecules, those of the pairs among them. Descriptions are made
+            from them, and where they are given, the finished model asks for those of new molecules.
         base: Folder of a finished model to begin with; its vocabulary and its shape count, but for the dropout.
 
     Returns:
@@ -81,11 +83,10 @@ def train_local(
     pool = Database(pairs)
     messages().print(f"{len(pairs):,} pairs, {len(smiles):,} molecules, {len(named):,} names: writing shards")
     corpus = settings.corpus
-    shards = list(write_pair_shards(out / "pairs", pairs, pool, vocabulary, corpus))
+    shards = list(write_pair_shards(out / "pairs", pairs, pool, named, vocabulary, corpus))
     if smiles:
         shards += write_molecule_shards(out / "molecules", smiles, named, vocabulary, corpus)
-    plain = replace(corpus, passes=1, nearest_share=1.0, respelled_share=0.0, learned_passes=0)
-    watched_shards = write_pair_shards(out / "held_out", watched, pool, vocabulary, plain)
+    watched_shards = write_pair_shards(out / "held_out", watched, pool, named, vocabulary, corpus.without_chance())
 
     shape = begun.decoder.config if begun else model_config(settings, vocabulary.size)
     model = Decoder(replace(shape, dropout=settings.size.dropout))
@@ -125,15 +126,15 @@ def model_config(settings: TrainSettings, vocabulary_size: int) -> ModelConfig:
     )
 
 
-def train_config(settings: TrainSettings) -> TrainConfig:
-    """What the training loop is told."""
+def train_config(settings: TrainSettings, device: str = "auto") -> TrainConfig:
+    """What the training loop is told, on a device."""
+    course = asdict(settings.course) | {"precision": choose_precision(settings.course.precision, device)}
     return TrainConfig(
-        **asdict(settings.course),
+        **course,
         sequence_length=settings.corpus.longest,
         schedule="wsd",
         final_factor=0.05,
         average_decay=0.998,
-        precision="bf16",
         optimizer="muon",
         mixed_shards=16,
         evaluation_batches=12,
@@ -144,7 +145,7 @@ def estimate_local(settings: TrainSettings, machines: DryRun) -> Estimate:
     """Count what the training would cost, if the vocabulary takes all the pieces that it may."""
     without = Vocabulary.build([Bytes("text"), Bytes("smiles")], ALL_TASKS)
     size = without.size - sum(alphabet.size for alphabet in without.alphabets.values()) + TEXT_PIECES + SMILES_PIECES
-    return estimate_run("local model", model_config(settings, size), train_config(settings), machines)
+    return estimate_run("local model", model_config(settings, size), train_config(settings, "cuda"), machines)
 
 
 def pack_model(folder: Path, model: Decoder, vocabulary: Vocabulary, card: Mapping[str, Json]) -> Path:
@@ -152,13 +153,6 @@ def pack_model(folder: Path, model: Decoder, vocabulary: Vocabulary, card: Mappi
     save_model(folder, model.to(torch.bfloat16), card)
     vocabulary.save(folder / "vocabulary.json")
     return folder
-
-
-def read_names(table: Path) -> dict[str, str]:
-    """Systematic names by SMILES, from the columns SMILES and name."""
-    found = read_table(table)
-    smiles, name = found.require("SMILES"), found.require("name")
-    return {single_backslashes(found.cell(row, smiles)): found.cell(row, name) for row in found.rows}
 
 
 def _remember_base(out: Path, digest: str | None) -> None:
@@ -180,9 +174,10 @@ def _vocabulary(path: Path, pairs: Sequence[Pair], smiles: Sequence[str], names:
         return Vocabulary.load(path)
     captions = [pair.caption for pair in pairs]
     molecules = [*(pair.smiles for pair in pairs), *smiles]
-    # A tenth of the names and a fortieth of the facts, so that their pieces are known but do not crowd out those of
-    # descriptions.
+    # As many names as descriptions, and a fortieth of the facts, so that their pieces are known but do not crowd out
+    # those of descriptions.
+    known = list(names.values())
     facts = [sentence for line in smiles[::40] if (sentence := state_facts(line)) is not None]
-    vocabulary = build_vocabulary([*captions, *list(names.values())[::10], *facts], molecules)
+    vocabulary = build_vocabulary([*captions, *known[:: max(1, len(known) // len(captions))], *facts], molecules)
     vocabulary.save(path)
     return vocabulary

@@ -1,7 +1,7 @@
 """Chooses, on held-out pairs, how much each judgement of a candidate counts, and writes it into the model's card.
 
-Candidates are written and judged once; then thousands of weightings are tried on them, which costs nothing. The
-weightings are drawn, not searched by gradient: the scores are steps.
+Candidates are written and judged once. The weights are then those under which a softmax over the candidates, a smooth
+form of choosing, picks what is worth most; the score itself is made of steps and has no gradient.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from rich.progress import track
 
@@ -20,33 +21,30 @@ from molregpt.console import messages
 from molregpt.data.table import read_pairs
 from molregpt.database import Database, join_tables
 from molregpt.errors import InputError
-from molregpt.local.candidates import judge, propose
+from molregpt.local.candidates import SUPPORTING, judge, propose
 from molregpt.local.model import LocalModel, load_local_model
-from molregpt.local.ranking import Judged, Weights, caption_similarities, molecule_similarities
+from molregpt.local.ranking import Judged, Weights
 from molregpt.metrics.bleu import LONGEST, bleu_of_sums, count_ngrams
 from molregpt.metrics.tokenization import load_tokenizer
 from molregpt.records import DIRECTIONS, Direction, Pair, Question
-from molregpt.retrieval.strategies import STANDARD, create_retriever
+from molregpt.relevance.likeness import caption_similarities, molecule_similarities
+from molregpt.retrieval.strategies import create_retriever
 from unitlm.checkpoint import MANIFEST, read_manifest
 from unitlm.files import Json, write_json
 
 Floats = NDArray[np.float64]
 
 _NAMES = tuple(field.name for field in fields(Weights))
-# What drawn weightings are spread around: a nat is worth less than a whole unit of similarity.
-_SCALES = {"confidence": 0.3, "consensus": 1.0, "nearness": 0.3, "round_trip": 0.3, "checks": 0.3}
-
-
-_KEPT = 0.7
-"""Share of the judgements that a drawn weighting looks at."""
+_STEPS, _RATE, _SHRINKING = 400, 0.05, 1e-3
 
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """One held-out pair: judgements [N, 5] of its candidates, and what each would score [N, ...]."""
+    """One held-out pair: judgements [N, 7] of its candidates, what each adds to a score, and its own worth [N]."""
 
     judgements: Floats
     scores: Floats
+    worth: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +67,7 @@ class Tuned:
 
 
 def tune_ranking(
-    folder: Path, tables: Sequence[Path], held_out: Path, *, rows: int, trials: int, seed: int
+    folder: Path, tables: Sequence[Path], held_out: Path, *, rows: int, seed: int
 ) -> dict[Direction, Tuned]:
     """Choose the weights of both directions and write them into the card of the model in `folder`.
 
@@ -81,8 +79,7 @@ def tune_ranking(
         tables: The pool in which neighbours are found.
         held_out: Pairs that the model was not trained on.
         rows: The first so many of them are used.
-        trials: Weightings that are tried.
-        seed: Seed of the candidates and of the weightings.
+        seed: Seed of the candidates.
 
     Raises:
         InputError: A table or the model cannot be read, or no held-out pair has candidates.
@@ -95,7 +92,7 @@ def tune_ranking(
         cases = [case for case in _cases(model, pool, watched, direction, seed) if case is not None]
         if not cases:
             raise InputError(f"{held_out}: no pair has a candidate ({direction})")
-        found[direction] = _search(cases, direction, model.weights(direction), trials, seed)
+        found[direction] = _tune(cases, direction, model.weights(direction))
     manifest = dict(read_manifest(folder))
     card = dict(cast(dict[str, Json], manifest["metadata"]))
     card["ranking"] = {direction: cast(Json, asdict(tuned.weights)) for direction, tuned in found.items()}
@@ -106,11 +103,11 @@ def tune_ranking(
 def _cases(
     model: LocalModel, pool: Database, pairs: Sequence[Pair], direction: Direction, seed: int
 ) -> list[_Case | None]:
-    retriever = create_retriever(STANDARD[direction], pool, direction)
+    retriever = create_retriever("learned", pool, direction)
     cases = []
     for pair in track(pairs, f"writing candidates, {direction}", console=messages(), transient=True):
         query, wanted = (pair.smiles, pair.caption) if direction == "mol2cap" else (pair.caption, pair.smiles)
-        examples = retriever.retrieve(query, model.shots, pool.rows_of(key=pair.key, smiles=pair.smiles))
+        examples = retriever.retrieve(query, SUPPORTING, pool.rows_of(key=pair.key, smiles=pair.smiles))
         question = Question(direction, query, tuple(examples))
         judged = judge(model, question, propose(model, question, CANDIDATES, seed))
         cases.append(_case(direction, judged, wanted) if judged else None)
@@ -123,12 +120,14 @@ def _case(direction: Direction, judged: Sequence[Judged], wanted: str) -> _Case:
     if direction == "mol2cap":
         [expected, *predicted] = load_tokenizer().tokenize([wanted, *texts])
         counts = np.array([count_ngrams(tokens, expected) for tokens in predicted], dtype=np.float64)
-        return _Case(judgements, np.hstack([counts, caption_similarities(texts, [wanted])]))
+        overlaps = caption_similarities(texts, [wanted])
+        return _Case(judgements, np.hstack([counts, overlaps]), overlaps[:, 0])
     from molindex.smiles import parse_smiles
 
     molecules, target = [parse_smiles(text) for text in texts], parse_smiles(wanted)
     same = np.array([[_inchi(molecule) == _inchi(target)] for molecule in molecules], dtype=np.float64)
-    return _Case(judgements, np.hstack([molecule_similarities(molecules, [target]), same]))
+    scores = np.hstack([molecule_similarities(molecules, [target]), same])
+    return _Case(judgements, scores, scores @ np.array([1.0, 0.5]))
 
 
 def _inchi(molecule: object) -> str:
@@ -137,25 +136,43 @@ def _inchi(molecule: object) -> str:
     return str(MolToInchi(molecule))  # type: ignore[no-untyped-call]
 
 
-def _search(cases: Sequence[_Case], direction: Direction, present: Weights, trials: int, seed: int) -> Tuned:
-    chance = np.random.default_rng(seed)
-    scales = np.array([_SCALES[name] for name in _NAMES])
-    drawn = (
-        scales * np.exp(chance.normal(0.0, 1.0, (trials, len(_NAMES)))) * (chance.random((trials, len(_NAMES))) < 0.7)
-    )
+def _tune(cases: Sequence[_Case], direction: Direction, present: Weights) -> Tuned:
+    fitted = _fit(cases)
+
+    def score(weights: Floats) -> float:
+        return _score(cases, direction, [int((case.judgements @ weights).argmax()) for case in cases])
+
     present_row = np.array([getattr(present, name) for name in _NAMES])
-    totals = [_score(cases, direction, [int((case.judgements @ row).argmax()) for case in cases]) for row in drawn]
-    before = _score(cases, direction, [int((case.judgements @ present_row).argmax()) for case in cases])
-    best = int(np.argmax(totals))
-    row, after = (drawn[best], totals[best]) if totals[best] > before else (present_row, before)
-    last = [case.scores[:, -1] if direction == "mol2cap" else case.scores[:, 0] for case in cases]
+    before, after = score(present_row), score(fitted)
+    row, after = (fitted, after) if after > before else (present_row, before)
     return Tuned(
         Weights(**{name: round(float(value), 4) for name, value in zip(_NAMES, row, strict=True)}),
         greedy=_score(cases, direction, [0] * len(cases)),
         before=before,
         after=after,
-        best_possible=_score(cases, direction, [int(values.argmax()) for values in last]),
+        best_possible=_score(cases, direction, [int(case.worth.argmax()) for case in cases]),
     )
+
+
+def _fit(cases: Sequence[_Case]) -> Floats:
+    """The weights under which the candidate that a softmax over the candidates picks is worth most."""
+    longest = max(len(case.judgements) for case in cases)
+    spread = np.concatenate([case.judgements - case.judgements.mean(axis=0) for case in cases]).std(axis=0) + 1e-6
+    judgements = torch.zeros(len(cases), longest, len(_NAMES))
+    worth, absent = torch.zeros(len(cases), longest), torch.ones(len(cases), longest, dtype=torch.bool)
+    for row, case in enumerate(cases):
+        count = len(case.worth)
+        judgements[row, :count] = torch.from_numpy(case.judgements / spread)
+        worth[row, :count], absent[row, :count] = torch.from_numpy(case.worth), False
+    weights = torch.ones(len(_NAMES), requires_grad=True)
+    optimizer = torch.optim.Adam([weights], lr=_RATE)
+    for _ in range(_STEPS):
+        chances = torch.softmax((judgements @ weights).masked_fill(absent, -torch.inf), dim=1)
+        loss = _SHRINKING * weights.square().sum() - (chances * worth).sum(dim=1).mean()
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    return np.asarray(weights.detach().numpy() / spread, dtype=np.float64)
 
 
 def _score(cases: Sequence[_Case], direction: Direction, chosen: Sequence[int]) -> float:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from molregpt.retrieval.base import Retriever
     from molregpt.retrieval.dense import Encoder
 
-StrategyName = Literal["morgan", "rdkit", "bm25", "char-bm25", "random", "hybrid", "dense"]
+StrategyName = Literal["morgan", "rdkit", "bm25", "char-bm25", "random", "hybrid", "dense", "learned"]
 
 STANDARD: Mapping[Direction, StrategyName] = {"mol2cap": "morgan", "cap2mol": "bm25"}
 """MolReGPT's own strategies (arXiv 2306.06615, section 3.1); the neighbour baseline always uses them."""
@@ -27,6 +27,7 @@ _TAKES: Mapping[StrategyName, frozenset[Direction]] = {
     "char-bm25": frozenset({"cap2mol"}),
     "dense": frozenset({"cap2mol"}),
     "hybrid": frozenset({"mol2cap", "cap2mol"}),
+    "learned": frozenset({"mol2cap", "cap2mol"}),
     "random": frozenset({"mol2cap", "cap2mol"}),
 }
 
@@ -53,6 +54,8 @@ def create_retriever(
             `rdkit` RDKit path fingerprints by Tanimoto, as the paper's released code really does;
             `bm25` BM25 over words; `char-bm25` BM25 over characters;
             `dense` sentence embeddings; `hybrid` reciprocal rank fusion of the direction's two sparse strategies;
+            `learned` the direction's standard strategy, sorted anew by how much of the right answer a neighbour's
+            is likely to hold (`molregpt.relevance`);
             `random` pairs drawn by chance.
         database: The pool with its indexes.
         direction: What kind of query comes: `mol2cap` a molecule, `cap2mol` a description.
@@ -81,6 +84,10 @@ def create_retriever(
 
             encoder = encoder or load_encoder(dense_model)
             return DenseRetriever(database.pairs, encoder, model=dense_model, cache=database.folder)
+        case "learned":
+            from molregpt.retrieval.learned import LearnedRetriever
+
+            return LearnedRetriever(create_retriever(STANDARD[direction], database, direction), direction)
         case "random":
             from molregpt.retrieval.chance import RandomRetriever
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from molregpt.asking import find_neighbours
+from molregpt.asking import Found, find_neighbours
 from molregpt.backends import create_backend, name_backend
 from molregpt.errors import InputError
 from molregpt.prompts import render_prompt
@@ -85,7 +85,7 @@ class Desk:
         for direction, query in questions:
             # A strategy may be for one direction only; who asks for the other is told so.
             with suppress(InputError):
-                self._thread.submit(find_neighbours, direction, query, 1, self._retrieval, self._database).result()
+                self._thread.submit(self._find, direction, query, 1).result()
         _ = self._common_words
 
     def answer(self, direction: Direction, query: str, shots: int) -> str:
@@ -114,9 +114,13 @@ class Desk:
         self._thread.shutdown(cancel_futures=True)
         self._runner.close()
 
+    def _find(self, direction: Direction, query: str, count: int) -> Found:
+        preferred = self._backend.preferred_strategy
+        return find_neighbours(direction, query, count, self._retrieval, self._database, preferred=preferred)
+
     def _answer(self, direction: Direction, query: str, shots: int) -> str:
         began = time.perf_counter()
-        found = find_neighbours(direction, query, shots, self._retrieval, self._database)
+        found = self._find(direction, query, shots)
         retrieved_s = time.perf_counter() - began
         question = Question(direction, query, found.examples)
         answer = self._runner.run(self._backend.answer(question))
@@ -172,7 +176,7 @@ class Desk:
 def _check(answer: Answer, molecule: str, caption: str) -> list[Check]:
     from molindex.smiles import SmilesError, parse_smiles
     from molregpt.local.facts import state_facts
-    from molregpt.local.ranking import check_properties
+    from molregpt.relevance.checks import check_properties
 
     checks = []
     try:

@@ -23,7 +23,8 @@ class Course:
         warmup_steps: steps until the peak; a fiftieth of all when not given.
         decay_steps: steps of the fall at the end; a quarter of all when not given.
         average_decay: decay of the averaged weights, which are what is used in the end; 0 keeps none.
-        precision: bf16 computes under autocast, with weights in float32.
+        precision: bf16 computes under autocast, with weights in float32; auto takes it where the hardware has
+            instructions for it, else fp32.
         seed: of the weights, the order of the data and all chance in training.
         evaluate_every: steps between looks at the split dev.
         evaluation_batches: batches of such a look; 0 takes all.
@@ -42,7 +43,7 @@ class Course:
     warmup_steps: int | None = None
     decay_steps: int | None = None
     average_decay: float = 0.998
-    precision: Literal["fp32", "bf16"] = "bf16"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
     seed: int = 0
     evaluate_every: int = 500
     evaluation_batches: int = 16
@@ -61,6 +62,7 @@ class Course:
         Raises:
             unitlm.errors.InputError: a value is out of range.
         """
+        from unitlm.precision import choose_precision
         from unitlm.train_config import TrainConfig
 
         return TrainConfig(
@@ -75,7 +77,7 @@ class Course:
             decay_steps=self.steps // 4 if self.decay_steps is None else self.decay_steps,
             final_factor=0.05,
             average_decay=self.average_decay,
-            precision=self.precision,
+            precision=choose_precision(self.precision, self.device),
             shifted=shifted,
             mixed_shards=16,
             seed=self.seed,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,6 +74,7 @@ def _estimate(
     *,
     scored_ids: int | None = None,
 ) -> Estimate:
+    course = replace(course, device="cuda")  # whose precision counts, whatever this machine has
     config = course.train_config(PRESETS[preset][stage].learning_rate, shifted=model.causal)
     return estimate_run(f"{stage} {preset}", model, config, machines, scored_ids=scored_ids)
 

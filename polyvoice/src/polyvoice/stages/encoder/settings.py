@@ -144,7 +144,8 @@ class EncoderCourse:
         weight_decay: of matrices.
         clip_norm: largest norm of the gradient.
         average_decay: decay of the averaged weights, which are what is evaluated and kept; 0 keeps none.
-        precision: bf16 computes under autocast, with weights in float32.
+        precision: bf16 computes under autocast, with weights in float32; auto takes it where the hardware has
+            instructions for it, else fp32.
         held_out_share: share of the utterances that is not trained on but evaluated, chosen by a digest of the path.
         seed: of the weights, the order of the data and all chance in training.
         evaluate_every: steps between evaluations.
@@ -166,7 +167,7 @@ class EncoderCourse:
     weight_decay: float = 0.01
     clip_norm: float = 5.0
     average_decay: float = 0.999
-    precision: Literal["fp32", "bf16"] = "bf16"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
     held_out_share: float = 0.02
     seed: int = 0
     evaluate_every: int = 500

@@ -39,6 +39,7 @@ from unitlm.distributed import join_processes
 from unitlm.ema import WeightAverage
 from unitlm.files import Json, write_json
 from unitlm.optimizer import Optimizers
+from unitlm.precision import choose_precision
 from unitlm.run_folder import (
     StopRequest,
     checkpoint_folder,
@@ -272,7 +273,7 @@ class _Trainer:
         mask = torch.from_numpy(draw_mask(rows, frames, settings.masking, generator)).to(self._device)
         sound = torch.from_numpy(batch.sound).to(self._device)
         labels = torch.from_numpy(batch.labels).to(self._device)
-        bf16 = settings.course.precision == "bf16"
+        bf16 = choose_precision(settings.course.precision, self._device.type) == "bf16"
         with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=bf16):
             return predict_labels(self._model, sound, labels, mask, settings.masking)
 

@@ -146,7 +146,8 @@ class CodecTraining:
         balance: column of the list by which crops are balanced: each of its values is drawn equally often.
             A list without this column is drawn from as it is.
         held_out_clips: clips kept for evaluation when the list has no rows with `dev` in a column `split`.
-        precision: `bf16` computes under autocast, with weights in float32.
+        precision: `bf16` computes under autocast, with weights in float32; `auto` takes it where the hardware has
+            instructions for it, else fp32.
         seed: of the first weights, of the data's order and of all chance in training.
         device: torch device, or `auto` for CUDA where there is one.
         readers: threads that read crops ahead; a GPU is fast enough for several.
@@ -184,7 +185,7 @@ class CodecTraining:
     gain_db: float = 6.0
     balance: str = "source"
     held_out_clips: int = 16
-    precision: Literal["fp32", "bf16"] = "bf16"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
     seed: int = 0
     device: str = "auto"
     readers: int = 1

@@ -28,6 +28,7 @@ from speechunits.codecs.speech_codec.settings import CodecTraining, Stage
 from speechunits.codecs.speech_codec.state import TrainingState, read_step
 from speechunits.codecs.speech_codec.storage import read_codec, round_as_stored, write_codec
 from speechunits.errors import InputError
+from speechunits.precision import has_bf16
 
 _CLIP_NORM = 5.0
 _LAST_RATE = 0.02
@@ -239,7 +240,9 @@ class Trainer:
         return norms[0]
 
     def _autocast(self) -> torch.autocast:
-        return torch.autocast(self._device.type, torch.bfloat16, enabled=self._settings.precision == "bf16")
+        asked = self._settings.precision
+        bf16 = asked == "bf16" or (asked == "auto" and has_bf16(self._device))
+        return torch.autocast(self._device.type, torch.bfloat16, enabled=bf16)
 
 
 def _rate_factor(step: int, stage: Stage, warmup_steps: int) -> float:

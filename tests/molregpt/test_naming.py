@@ -1,0 +1,61 @@
+"""Names while questions are answered: what is known, what is made, what takes too long."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import time
+
+import pytest
+
+from molregpt.data.shipped import shipped_names, shipped_pairs
+from molregpt.naming import Namer, serve
+
+
+@pytest.fixture
+def namer() -> Namer:
+    return Namer({"CCO": "grain alcohol"})
+
+
+def test_known_names_are_given_and_others_are_made(namer: Namer) -> None:
+    assert namer("CCO") == "grain alcohol"
+    assert namer("CCCO") == "propan-1-ol"
+    assert namer("C1CC") == ""  # no molecule
+    assert namer("CC\nCCO") == ""  # not two questions in one
+    assert namer("CCCCO") == "butan-1-ol"  # the process is still in step
+    namer.close()
+
+
+def test_what_takes_too_long_has_no_name_and_the_next_one_does(namer: Namer, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert namer("CCCO") == "propan-1-ol"
+    monkeypatch.setattr(namer, "_timeout_s", 0.0)
+    begun = time.monotonic()
+    assert namer("CCCCO") == ""
+    assert time.monotonic() - begun < 5.0
+    monkeypatch.undo()
+    assert namer("CCCCCO") == "pentan-1-ol"  # of a new process, which has time to start
+    assert namer("CCCCO") == ""  # once given up, for good: the same answer every time
+    namer.close()
+
+
+def test_a_process_that_died_is_replaced(namer: Namer) -> None:
+    process = namer._process
+    assert isinstance(process, subprocess.Popen)
+    process.kill()
+    process.wait()
+    assert namer("CCCO") == ""
+    assert namer("CCCCO") == "butan-1-ol"
+    namer.close()
+
+
+def test_every_question_has_one_line() -> None:
+    answers = io.StringIO()
+    serve(io.StringIO("CCO\n\nC1CC\nCO\n"), answers)
+    assert answers.getvalue().split("\n") == ["ethanol", "", "", "methanol", ""]
+
+
+def test_the_shipped_pool_is_named() -> None:
+    names, pairs = shipped_names(), shipped_pairs()
+    named = sum(pair.smiles in names for pair in pairs)
+    assert named > 0.95 * len(pairs)
+    assert names["CC(=O)OC1=CC=CC=C1"] == "phenyl acetate"
