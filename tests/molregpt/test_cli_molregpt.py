@@ -19,6 +19,7 @@ from molregpt.data.shipped import sample_pairs, shipped_pairs
 from molregpt.records import Direction
 
 ASPIRIN = "CC(=O)OC1=CC=CC=C1C(=O)O"
+COPYING = ("--backend", "neighbour")
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +41,7 @@ def test_caption_as_a_process_prints_one_json_object_and_imports_nothing_heavy(i
         "print(sorted(heavy), file=sys.stderr); sys.exit(status)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, "caption", ASPIRIN, "--json", "--shots", "3"],
+        [sys.executable, "-c", code, "caption", ASPIRIN, "--json", "--shots", "3", *COPYING],
         capture_output=True,
         text=True,
         env=os.environ | {"MOLREGPT_CACHE": str(index_cache)},
@@ -56,20 +57,20 @@ def test_caption_as_a_process_prints_one_json_object_and_imports_nothing_heavy(i
 
 
 def test_caption_prints_the_answer_first_and_alone(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["caption", ASPIRIN]) == 0
+    assert run(["caption", ASPIRIN, *COPYING]) == 0
     captured = capsys.readouterr()
     lines = captured.out.splitlines()
     assert lines[0].startswith("The molecule is ")
     assert lines[0] in {pair.caption for pair in shipped_pairs()}
-    assert "Nearest molecules (morgan)" in captured.out
+    assert "Nearest molecules (learned)" in captured.out
     assert captured.err == ""
 
 
 def test_caption_finds_the_molecule_itself_unless_told_not_to(capsys: pytest.CaptureFixture[str]) -> None:
     pair = shipped_pairs()[17]
-    assert run(["caption", pair.smiles, "--json"]) == 0
+    assert run(["caption", pair.smiles, "--json", *COPYING]) == 0
     assert json.loads(capsys.readouterr().out)["neighbours"][0]["key"] == pair.key
-    assert run(["caption", pair.smiles, "--json", "--exclude-self"]) == 0
+    assert run(["caption", pair.smiles, "--json", "--exclude-self", *COPYING]) == 0
     found = json.loads(capsys.readouterr().out)
     assert pair.key not in {near["key"] for near in found["neighbours"]}
 
@@ -77,7 +78,7 @@ def test_caption_finds_the_molecule_itself_unless_told_not_to(capsys: pytest.Cap
 def test_generate_answers_with_a_molecule(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = _write_table(tmp_path / "pool.tsv", 0, 20)
     text = "The molecule is a steroid ester. It has a role as a plant metabolite."
-    assert run(["generate", text, "--json", "--strategy", "char-bm25", "--pool", str(table)]) == 0
+    assert run(["generate", text, "--json", "--strategy", "char-bm25", "--pool", str(table), *COPYING]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["caption"] == text
     assert answer["smiles"] == answer["neighbours"][0]["smiles"]
@@ -128,7 +129,7 @@ def test_retrieve_searches_by_what_it_is_given(tmp_path: Path, capsys: pytest.Ca
         ),
         (["caption", "CCO", "--backend", "nobody"], "unknown back end 'nobody'"),
         (["caption", "CCO", "--model", "gpt"], "model 'gpt' needs a server"),
-        (["caption", "CCO", "--shots", "0"], "at least one retrieved example"),
+        (["caption", "CCO", "--shots", "0", "--backend", "neighbour"], "at least one retrieved example"),
         (["caption", "CCO", "--shots=-1"], "must not be negative"),
         (["generate", " "], "empty"),
         (["generate", "xyzzy qwertz"], "no description of the pool has a word of 'xyzzy qwertz'"),
@@ -179,7 +180,7 @@ def test_evaluate_tells_where_a_models_answers_come_from(
 
 @pytest.mark.parametrize(("text", "told"), [("c1ccccc1O", True), ("a phenol", False), ("penicillin", False)])
 def test_a_molecule_given_to_generate_is_told(text: str, told: bool, capsys: pytest.CaptureFixture[str]) -> None:
-    run(["generate", text, "--strategy", "char-bm25"])
+    run(["generate", text, "--strategy", "char-bm25", *COPYING])
     note = f"molregpt: {text!r} is a molecule where a description is expected; `caption` describes molecules\n"
     assert capsys.readouterr().err == (note if told else "")
 

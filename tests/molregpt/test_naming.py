@@ -56,6 +56,7 @@ def test_every_question_has_one_line() -> None:
 
 def test_the_shipped_pool_is_named() -> None:
     names, pairs = shipped_names(), shipped_pairs()
-    named = sum(pair.smiles in names for pair in pairs)
+    assert all(pair.smiles in names for pair in pairs)  # known to have none, too: trying again takes long
+    named = sum(map(bool, names.values()))
     assert named > 0.95 * len(pairs)
     assert names["CC(=O)OC1=CC=CC=C1"] == "phenyl acetate"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from molregpt.console import messages
 from molregpt.errors import InputError
 from molregpt.records import Direction, Example, Question
-from molregpt.retrieval.strategies import STANDARD, create_retriever
+from molregpt.retrieval.strategies import FOR_ANSWERS, STANDARD, create_retriever
 
 if TYPE_CHECKING:
     from molregpt.backends.options import BackendOptions
@@ -62,7 +62,7 @@ def find_neighbours(
     options: RetrievalOptions,
     database: Database | None = None,
     *,
-    preferred: StrategyName | None = None,
+    default: StrategyName | None = None,
 ) -> Found:
     """Search a pool.
 
@@ -72,7 +72,7 @@ def find_neighbours(
         count: Most pairs to find.
         options: Pool and strategy.
         database: A pool that is already open, in place of `options.pool`.
-        preferred: The strategy where the options name none; the direction's standard one by default.
+        default: The strategy where the options name none; the direction's standard one by default.
 
     Raises:
         InputError: The query or the pool cannot be read, or the strategy does not take such queries.
@@ -84,15 +84,16 @@ def find_neighbours(
     if direction == "mol2cap":
         from molindex.smiles import parse_smiles
 
-        parse_smiles(query)  # a wrong SMILES is told before a pool is opened
-    strategy = options.strategy or preferred or STANDARD[direction]
+        parse_smiles(query)  # before a pool is opened
+    strategy = options.strategy or default or STANDARD[direction]
     if not count:
         return Found(direction, strategy, query, ())
     database = database or open_database(options.pool)
     retriever = create_retriever(strategy, database, direction, seed=options.retrieval_seed)
     itself = database.rows_of(smiles=query) if options.exclude_self and direction == "mol2cap" else frozenset()
     examples = tuple(retriever.retrieve(query, count, itself))
-    if strategy in ("bm25", "char-bm25") and examples and examples[0].similarity <= 0:
+    in_words = direction == "cap2mol" and strategy in ("bm25", "char-bm25", "learned")
+    if in_words and not (examples and examples[0].similarity > 0):
         raise InputError(f"no description of the pool has a word of {query[:60]!r}")
     return Found(direction, strategy, query, examples)
 
@@ -117,12 +118,16 @@ def ask(
 
     from molregpt.backends import create_backend
 
+    if direction == "mol2cap":
+        from molindex.smiles import parse_smiles
+
+        parse_smiles(query)  # a wrong SMILES is told before a model is loaded
     answerer = create_backend(backend, settings)
     if direction == "cap2mol" and _is_molecule(query):
         # Words of a SMILES are found in names, so the answer would be nonsense without an error.
         note = f"molregpt: {query[:60]!r} is a molecule where a description is expected; `caption` describes molecules"
         messages().print(note, markup=False, highlight=False, soft_wrap=True)
-    found = find_neighbours(direction, query, shots, options, preferred=answerer.preferred_strategy)
+    found = find_neighbours(direction, query, shots, options, default=FOR_ANSWERS)
     question = Question(direction, query, found.examples)
 
     async def answer() -> Answer:

@@ -62,11 +62,6 @@ class ChatBackend:
         )
         return f"{server.model} at {self.client.endpoint} {settings}"
 
-    @property
-    def preferred_strategy(self) -> None:
-        """The standard one, as in the paper."""
-        return None
-
     async def answer(self, question: Question) -> Answer:
         """Ask the model, check, ask again; see `molregpt.answering.answer_question`.
 

@@ -30,10 +30,10 @@ def create_backend(spec: str, options: BackendOptions | None = None) -> Backend:
         InputError: An unknown name (the message lists the choices), or settings that the back end cannot work with.
     """
     options = options or BackendOptions()
+    if spec in ("neighbour", SHIPPED_NAME) and (model := options.server.model):
+        # Else another's text would pass for the model's.
+        raise InputError(f"model {model!r} needs a server, and the back end is {spec}: give --backend URL")
     if spec == "neighbour":
-        if model := options.server.model:
-            # Else the neighbour's text would pass for the model's.
-            raise InputError(f"model {model!r} needs a server, and the back end is neighbour: give --backend URL")
         return NeighbourBackend()
     if spec.lower().startswith(("http://", "https://")):
         # The HTTP client takes 0.1 s to import, and the neighbour needs none.

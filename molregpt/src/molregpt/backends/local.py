@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
+from molregpt.errors import InputError
 from molregpt.local.candidates import judge, propose
 from molregpt.local.model import LocalModel
 from molregpt.local.ranking import rank
 from molregpt.records import Answer, Origin, Question
-from molregpt.retrieval.strategies import StrategyName
 
 CANDIDATES = 8
 """Answers drawn beside the greedy one."""
@@ -32,20 +32,20 @@ class LocalBackend:
         """The model by its digest, and how it is asked."""
         return f"local {self._model.digest}, {self._model.shots} examples, greedy and {CANDIDATES} drawn"
 
-    @property
-    def preferred_strategy(self) -> StrategyName:
-        """See `Backend`: its candidates are ranked by the neighbours' relevance, among other things."""
-        return "learned"
-
     async def answer(self, question: Question) -> Answer:
-        """See `Backend`.
+        """See `Backend`; of a query that is longer than what the model can read, the first neighbour's answer.
 
         Raises:
-            InputError: The query alone is longer than what the model was trained on.
+            InputError: The query is too long, and there is no neighbour.
         """
-        with torch.inference_mode():
-            proposals = propose(self._model, question, CANDIDATES, _SEED)
-            ranked = rank(judge(self._model, question, proposals), self._model.weights(question.direction))
+        try:
+            with torch.inference_mode():
+                proposals = propose(self._model, question, CANDIDATES, _SEED)
+                ranked = rank(judge(self._model, question, proposals), self._model.weights(question.direction))
+        except InputError as error:
+            if not question.examples:
+                raise
+            return Answer(question.target_of(question.examples[0].pair), "neighbour", notes=(str(error),))
         attempts = 1 + CANDIDATES
         if not ranked:
             return Answer("", "candidate", attempts, notes=proposals.problems)

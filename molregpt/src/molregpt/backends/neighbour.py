@@ -14,11 +14,6 @@ class NeighbourBackend:
         """Always `neighbour`: there is nothing to set."""
         return "neighbour"
 
-    @property
-    def preferred_strategy(self) -> None:
-        """The standard one, as in the paper."""
-        return None
-
     async def answer(self, question: Question) -> Answer:
         """Copy the target side of the most similar example.
 

@@ -10,7 +10,6 @@ from molregpt.records import Usage
 
 if TYPE_CHECKING:
     from molregpt.records import Answer, Question
-    from molregpt.retrieval.strategies import StrategyName
 
 
 class BackendError(InputError):
@@ -45,11 +44,6 @@ class Backend(Protocol):
     @property
     def identity(self) -> str:
         """Names the model, the endpoint and every setting that may change an answer, in one line without secrets."""
-        ...
-
-    @property
-    def preferred_strategy(self) -> StrategyName | None:
-        """How its examples are searched unless the user says so; None: by the direction's standard strategy."""
         ...
 
     async def answer(self, question: Question) -> Answer:

@@ -17,8 +17,8 @@ class Asking:
     """How one question is answered and shown.
 
     Attributes:
-        backend: neighbour (copy the nearest), the folder of a model of `molregpt train` or `molregpt adapt`, or the
-            URL of an OpenAI-compatible server.
+        backend: neighbour (copy the best), local (the model that ships), the folder of a model of `molregpt train` or
+            `molregpt adapt`, or the URL of an OpenAI-compatible server.
         shots: Most examples to show.
         json: Print one JSON object instead of text.
         retrieval: Where examples come from.

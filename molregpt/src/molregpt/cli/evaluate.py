@@ -23,8 +23,8 @@ class Evaluate:
         direction: mol2cap describes molecules, cap2mol proposes them.
         test: Table of questions (CID, SMILES, description).
         out: Folder for scores.json, rows.jsonl and report.html.
-        backend: neighbour (copy the nearest), the folder of a model of `molregpt train`, or the URL of an
-            OpenAI-compatible server.
+        backend: neighbour (copy the best), local (the model that ships), the folder of a model of `molregpt train`, or
+            the URL of an OpenAI-compatible server.
         json: Print scores.json on stdout instead of a table.
         options: How the run is made.
         settings: How the back end is used.

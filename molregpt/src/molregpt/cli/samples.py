@@ -17,8 +17,8 @@ class Samples:
 
     Attributes:
         out: Folder for index.html and the runs' files.
-        backend: neighbour (copy the nearest), the folder of a model of `molregpt train`, or the URL of an
-            OpenAI-compatible server.
+        backend: neighbour (copy the best), local (the model that ships), the folder of a model of `molregpt train`, or
+            the URL of an OpenAI-compatible server.
         shots: Examples shown with each question.
         count: Samples of each direction on the page.
         draw: Seed that draws the samples shown.

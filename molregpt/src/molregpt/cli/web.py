@@ -20,8 +20,8 @@ class Web:
     Only this machine can reach it unless --host says otherwise. SIGTERM ends it.
 
     Attributes:
-        backend: neighbour (copy the nearest), the folder of a model of `molregpt train` or `molregpt adapt`, or the
-            URL of an OpenAI-compatible server.
+        backend: neighbour (copy the best), local (the model that ships), the folder of a model of `molregpt train` or
+            `molregpt adapt`, or the URL of an OpenAI-compatible server.
         shots: Examples to show at first; visitors may choose others.
         address: Where.
         limits: For whom.

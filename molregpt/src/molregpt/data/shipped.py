@@ -21,7 +21,7 @@ def shipped_pairs() -> list[Pair]:
 
 
 def shipped_names() -> dict[str, str]:
-    """Systematic names of the example database's molecules, by SMILES; a few have none."""
+    """Systematic names of the example database's molecules, by SMILES; those of a few are empty."""
     return read_names(asset("chebi20_pool.tsv.gz"))
 
 

@@ -142,18 +142,14 @@ def read_pairs(path: Path | Traversable, columns: Columns = CHEBI20_COLUMNS) -> 
 
 
 def read_names(path: Path | Traversable) -> dict[str, str]:
-    """Read systematic names by SMILES, from the columns SMILES and name; rows without a name are left out.
+    """Read systematic names by SMILES, from the columns SMILES and name; empty where a molecule is known to have none.
 
     Raises:
         InputError: The file cannot be read or a column is missing.
     """
     table = read_table(path)
     smiles_at, name_at = table.require(CHEBI20_COLUMNS.smiles), table.require("name")
-    return {
-        single_backslashes(table.cell(row, smiles_at)): row.cells[name_at].strip()
-        for row in table.rows
-        if row.cells[name_at].strip()
-    }
+    return {single_backslashes(table.cell(row, smiles_at)): row.cells[name_at].strip() for row in table.rows}
 
 
 def read_table(path: Path | Traversable) -> Table:

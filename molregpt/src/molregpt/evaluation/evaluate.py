@@ -69,7 +69,7 @@ def evaluate_pairs(
     """As `evaluate`, for tables that are already read, and without the report."""
     from molregpt.backends import create_backend
     from molregpt.database import digest_pairs
-    from molregpt.retrieval.strategies import STANDARD, create_retriever
+    from molregpt.retrieval.strategies import FOR_ANSWERS, STANDARD, create_retriever
 
     if direction == "mol2cap":
         _check_queries(pairs)
@@ -77,7 +77,7 @@ def evaluate_pairs(
         settings = replace(settings, server=replace(settings.server, cache=out / REPLIES_FILE))
     answerer = create_backend(backend, settings)
     standard = STANDARD[direction]
-    strategy = options.strategy or answerer.preferred_strategy or standard
+    strategy = options.strategy or FOR_ANSWERS
     retriever = create_retriever(strategy, database, direction, seed=options.retrieval_seed)
     nearest = retriever if strategy == standard else create_retriever(standard, database, direction)
     run = RunSettings(

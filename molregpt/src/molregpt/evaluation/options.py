@@ -16,8 +16,7 @@ class EvaluationOptions:
     Attributes:
         pool: Tables to retrieve from (CID, SMILES, description); give the option again for more. The shipped pool by
             default.
-        strategy: How examples are searched; by default `learned` for a local model, else Morgan fingerprints for
-            molecules and BM25 for descriptions.
+        strategy: How examples are searched; `learned` by default. MolReGPT's own are `morgan` and `bm25`.
         shots: Examples shown with each question.
         retrieval_seed: Seed of the strategy `random`.
         limit: Ask only the first rows of the test table; 0 asks all.

@@ -192,7 +192,7 @@ def write_molecule_shards(
             chance = np.random.default_rng([config.corpus_seed, _MOLECULES, row])
             molecule, name = smiles[row], names.get(smiles[row])
             cases: list[tuple[Task, dict[str, Content]]]
-            if name is not None:
+            if name:
                 cases = [(SPELL, {"name": name, "molecule": molecule})]
             else:
                 other = respell(molecule, int(chance.integers(2**31)))

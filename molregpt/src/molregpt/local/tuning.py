@@ -109,7 +109,10 @@ def _cases(
         query, wanted = (pair.smiles, pair.caption) if direction == "mol2cap" else (pair.caption, pair.smiles)
         examples = retriever.retrieve(query, SUPPORTING, pool.rows_of(key=pair.key, smiles=pair.smiles))
         question = Question(direction, query, tuple(examples))
-        judged = judge(model, question, propose(model, question, CANDIDATES, seed))
+        try:
+            judged = judge(model, question, propose(model, question, CANDIDATES, seed))
+        except InputError:  # too long for the model, which then copies
+            judged = []
         cases.append(_case(direction, judged, wanted) if judged else None)
     return cases
 
@@ -131,9 +134,11 @@ def _case(direction: Direction, judged: Sequence[Judged], wanted: str) -> _Case:
 
 
 def _inchi(molecule: object) -> str:
+    from rdkit import rdBase
     from rdkit.Chem import MolToInchi
 
-    return str(MolToInchi(molecule))  # type: ignore[no-untyped-call]
+    with rdBase.BlockLogs():  # it says of every other molecule that stereo is missing
+        return str(MolToInchi(molecule))  # type: ignore[no-untyped-call]
 
 
 def _tune(cases: Sequence[_Case], direction: Direction, present: Weights) -> Tuned:

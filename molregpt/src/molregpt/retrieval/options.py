@@ -15,8 +15,8 @@ class RetrievalOptions:
     Attributes:
         pool: Tables to search (CID, SMILES, description); give the option again for more. The shipped pool of 8,612
             ChEBI-20 pairs by default.
-        strategy: How they are searched; by default `learned` for a local model, else Morgan fingerprints for
-            molecules and BM25 for descriptions.
+        strategy: How they are searched; by default `learned` where an answer is wanted; `retrieve` shows what Morgan
+            fingerprints or BM25 find.
         exclude_self: Do not find the very molecule that is asked about.
         retrieval_seed: Seed of the strategy `random`.
     """

@@ -18,6 +18,9 @@ StrategyName = Literal["morgan", "rdkit", "bm25", "char-bm25", "random", "hybrid
 STANDARD: Mapping[Direction, StrategyName] = {"mol2cap": "morgan", "cap2mol": "bm25"}
 """MolReGPT's own strategies (arXiv 2306.06615, section 3.1); the neighbour baseline always uses them."""
 
+FOR_ANSWERS: StrategyName = "learned"
+"""What finds the examples of an answer, unless told otherwise."""
+
 DEFAULT_DENSE_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 
 _TAKES: Mapping[StrategyName, frozenset[Direction]] = {

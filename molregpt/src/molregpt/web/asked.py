@@ -18,6 +18,7 @@ from molregpt.prompts import render_prompt
 from molregpt.records import Question
 from molregpt.report.page import render_page
 from molregpt.report.views import Chip, Fact, view_molecule, view_neighbours
+from molregpt.retrieval.strategies import FOR_ANSWERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -115,8 +116,7 @@ class Desk:
         self._runner.close()
 
     def _find(self, direction: Direction, query: str, count: int) -> Found:
-        preferred = self._backend.preferred_strategy
-        return find_neighbours(direction, query, count, self._retrieval, self._database, preferred=preferred)
+        return find_neighbours(direction, query, count, self._retrieval, self._database, default=FOR_ANSWERS)
 
     def _answer(self, direction: Direction, query: str, shots: int) -> str:
         began = time.perf_counter()

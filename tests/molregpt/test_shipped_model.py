@@ -1,0 +1,75 @@
+"""The model that ships: small, better than copying, and never an unreadable molecule."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from molindex.smiles import parse_smiles
+from molregpt.backends import create_backend
+from molregpt.cli import run
+from molregpt.data.shipped import sample_pairs, shipped_pairs
+from molregpt.database import Database
+from molregpt.local.model import load_local_model
+from molregpt.local.shipped import shipped_model
+from molregpt.records import Direction, Question
+from molregpt.relevance.likeness import caption_similarities, molecule_similarities
+from molregpt.retrieval.strategies import STANDARD, create_retriever
+
+QUESTIONS = sample_pairs()[:40]
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory: pytest.TempPathFactory) -> Database:
+    return Database(shipped_pairs(), cache=tmp_path_factory.mktemp("pool"))
+
+
+def test_it_is_small_and_says_what_it_was_made_of() -> None:
+    folder = shipped_model()
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 24e6
+    model = load_local_model(folder)
+    assert sum(value.numel() for value in model.decoder.parameters()) < 25e6
+    assert {"pairs", "molecules", "names", "steps", "held_out_loss", "ranking"} <= set(model.card)
+    assert "2,800 rows" in (folder / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("direction", ["mol2cap", "cap2mol"])
+def test_its_answers_are_nearer_to_the_right_ones_than_the_nearest_neighbours(
+    direction: Direction, pool: Database
+) -> None:
+    """On test rows of ChEBI-20, which it was not trained on."""
+    learned, standard = (create_retriever(name, pool, direction) for name in ("learned", STANDARD[direction]))
+    backend = create_backend("local")
+    overlaps: list[tuple[float, float]] = []
+    for pair in QUESTIONS:
+        query, wanted = (pair.smiles, pair.caption) if direction == "mol2cap" else (pair.caption, pair.smiles)
+        exclude = pool.rows_of(smiles=pair.smiles)
+        question = Question(direction, query, tuple(learned.retrieve(query, 10, exclude)))
+        said = asyncio.run(backend.answer(question)).text
+        copied = question.target_of(standard.retrieve(query, 1, exclude)[0].pair)
+        if direction == "mol2cap":
+            table = caption_similarities([said, copied], [wanted])
+        else:
+            table = molecule_similarities([parse_smiles(said), parse_smiles(copied)], [parse_smiles(wanted)])
+        overlaps.append((float(table[0, 0]), float(table[1, 0])))
+    ours, theirs = np.mean(overlaps, axis=0)
+    assert ours > theirs + 0.01
+
+
+def test_it_answers_unless_told_otherwise(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = tmp_path / "pool.tsv"
+    table.write_text(
+        "CID\tSMILES\tdescription\n" + "".join(f"{one.key}\t{one.smiles}\t{one.caption}\n" for one in QUESTIONS[:30])
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MOLREGPT_CACHE", str(tmp_path / "cache"))
+        assert run(["caption", QUESTIONS[30].smiles, "--pool", str(table), "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["backend"].startswith("local ")
+    assert answer["strategy"] == "learned"
+    assert answer["caption"].startswith("The molecule is ")
