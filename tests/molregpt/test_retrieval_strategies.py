@@ -71,7 +71,7 @@ def test_excluded_rows_are_not_found_and_the_others_keep_their_order(
     barred = frozenset(rows[example.pair] for example in first[::2])
     second = retriever.retrieve(query, 4, barred)
     assert not barred & {rows[example.pair] for example in second}
-    if name != "hybrid":  # there, ranks move up when others leave
+    if name not in ("hybrid", "learned"):  # there, ranks move up when others leave
         assert [example.pair for example in second] == [example.pair for example in first[1::2]]
 
 

@@ -75,7 +75,7 @@ def test_a_molecule_is_described_with_neighbours_checks_and_prompt(make_desk: An
     assert "The molecule is a primary alcohol." in page.text
     assert "copied from the nearest neighbour" in page.text
     assert page.tags.count("svg") == 1 + 3
-    assert "--atom-shared" in html.split("Nearest neighbours by morgan")[1]
+    assert "--atom-shared" in html.split("Nearest neighbours by learned")[1]
     assert "C5H12O; 0 rings, 0 aromatic; 0 stereocentres; alcohol 1" in page.text
     assert html.count('<li class="good">') == 2
     assert html.count('class="message user"') == 4

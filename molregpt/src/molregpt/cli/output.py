@@ -103,6 +103,8 @@ def _print_neighbours(examples: Sequence[Example], direction: Direction, strateg
     table = Table(title=f"Nearest {kind} ({strategy})", title_justify="left", title_style="bold", show_lines=True)
     # BM25 and rank fusion have no scale of their own: their figures compare within one query only.
     scale = "Similarity" if strategy in ("morgan", "rdkit", "dense") else "Score"
+    if strategy == "learned":
+        scale = "Expected overlap"
     table.add_column(scale, justify="right", no_wrap=True)
     table.add_column("Key", no_wrap=True)
     table.add_column("Molecule", overflow="fold", ratio=2)

@@ -44,7 +44,9 @@ class LearnedRetriever:
     def retrieve(self, query: str, count: int, exclude: frozenset[int] = NO_ROWS) -> list[Example]:
         """See `Retriever`; the similarity is the overlap to be expected of the answers, 0 to 1.
 
-        What has nothing in common with the query is not found.
+        A description that has no word in common with the query is not found.
         """
-        found = [one for one in self._first.retrieve(query, max(DEPTH, count), exclude) if one.similarity > 0.0]
+        found = self._first.retrieve(query, max(DEPTH, count), exclude)
+        if self._direction == "cap2mol":
+            found = [one for one in found if one.similarity > 0.0]
         return self._relevance.sort(self._direction, query, found, self._name)[:count]

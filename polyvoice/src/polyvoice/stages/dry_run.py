@@ -74,7 +74,8 @@ def _estimate(
     *,
     scored_ids: int | None = None,
 ) -> Estimate:
-    course = replace(course, device="cuda")  # whose precision counts, whatever this machine has
+    if course.precision == "auto":
+        course = replace(course, precision="bf16")  # as on the GPUs that are counted, whatever this machine has
     config = course.train_config(PRESETS[preset][stage].learning_rate, shifted=model.causal)
     return estimate_run(f"{stage} {preset}", model, config, machines, scored_ids=scored_ids)
 
