@@ -39,10 +39,13 @@ def check_convolutions() -> None:
     """Ask for oneDNN's 8-bit convolutions.
 
     Raises:
-        InputError: This PyTorch, or this processor, does not have them.
+        InputError: This PyTorch, or this processor, does not have them, or its sums overflow: without VNNI, oneDNN adds
+            pairs of products in 16 bits, which are too few for these weights.
     """
     if machine() not in ("x86_64", "AMD64") or not hasattr(torch.ops.onednn, "qconv_pointwise"):
         raise InputError("--engine torch needs PyTorch 2.7 or later with oneDNN, on x86-64; use --engine onnx")
+    if not torch.cpu._is_vnni_supported():
+        raise InputError("--engine torch needs a processor with VNNI, for exact 8-bit products; use --engine onnx")
 
 
 class Generator:
