@@ -110,7 +110,9 @@ def _write_samples_page(path: Path, evaluations: list[Evaluation], database: Dat
         )
         for evaluation in evaluations
     ]
-    copied = " It copies the nearest neighbour: the baseline itself." if first.settings.backend == "neighbour" else ""
+    copied = ""
+    if first.settings.backend == "neighbour":
+        copied = " It copies, of the nearest neighbours, the one whose answer is likely to fit best."
     write_page(
         path,
         "samples.html.j2",
