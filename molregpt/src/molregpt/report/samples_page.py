@@ -26,9 +26,10 @@ _LEADS: Mapping[Direction, str] = {
     "far, occur in the other drawing too.",
 }
 _LEGENDS: Mapping[Direction, str] = {
-    "mol2cap": "Neighbours are ranked by the Dice similarity of Morgan fingerprints; what they share with the query "
-    "is marked.",
-    "cap2mol": "Neighbours are ranked by BM25 over their descriptions; what they share with the reference is marked.",
+    "mol2cap": "Neighbours are the nearest by Morgan fingerprints, sorted by how much of the right answer theirs is "
+    "likely to hold; what they share with the query is marked.",
+    "cap2mol": "Neighbours are the nearest by BM25 over their descriptions, sorted by how much of the right answer "
+    "theirs is likely to hold; what they share with the reference is marked.",
 }
 _CREDITS = (
     "Descriptions are ChEBI's, CC BY 4.0 (Hastings et al., Nucleic Acids Research 44, 2016, D1214), through PubChem "
