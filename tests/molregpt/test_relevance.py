@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,16 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from molindex.smiles import parse_smiles
+from molregpt.assets import asset
 from molregpt.cli import run
 from molregpt.data.shipped import sample_pairs, shipped_pairs
 from molregpt.database import Database
 from molregpt.errors import InputError
 from molregpt.records import DIRECTIONS, Direction, Example, Pair
+from molregpt.relevance import network
 from molregpt.relevance.checks import check_properties
 from molregpt.relevance.figures import describe_neighbours
 from molregpt.relevance.likeness import caption_similarities, count_word_ngrams, molecule_similarities
 from molregpt.relevance.molecules import compare_scored, profile_molecule
-from molregpt.relevance.network import Network, Relevance, parse_relevance, shipped_relevance
+from molregpt.relevance.network import ASSET, Network, Relevance, parse_relevance, shipped_relevance
 from molregpt.retrieval.strategies import STANDARD, create_retriever
 
 CAPTION = "The molecule is a monocarboxylic acid and a member of phenols."
@@ -132,6 +135,17 @@ def test_a_file_of_relevance_is_read_back_and_others_are_refused(tmp_path: Path)
     for wrong in (b"", b"x" * 100, (tmp_path / "copy.safetensors").read_bytes()[:-8]):
         with pytest.raises(InputError, match=r"here: not a file of `molregpt relevance`"):
             parse_relevance(wrong, "here")
+
+
+def test_a_file_of_other_figures_is_refused_and_what_was_learned_has_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = asset(ASSET).read_bytes()
+    shipped = parse_relevance(data, "shipped")
+    first = shipped.networks["mol2cap"]
+    other = Relevance({**shipped.networks, "mol2cap": replace(first, mean=first.mean + 1.0)})
+    assert shipped.digest == parse_relevance(data, "again").digest != other.digest
+    monkeypatch.setattr(network, "FORMAT", 2)
+    with pytest.raises(InputError, match="here: version 1 of the figures; this program knows 2"):
+        parse_relevance(data, "here")
 
 
 @pytest.fixture(scope="module")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,8 @@ DEPTH = 20
 
 FORMAT = 1
 """Version of the figures and of the file; raised whenever one of them changes."""
+
+_VERSION = "version"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,13 +94,21 @@ class Relevance:
         Raises:
             InputError: The file cannot be written.
         """
-        tensors = {}
+        write_atomically(path, self._to_bytes())
+
+    @cached_property
+    def digest(self) -> str:
+        """Names what was learned: 8 hex digits of SHA-256."""
+        return hashlib.sha256(self._to_bytes()).hexdigest()[:8]
+
+    def _to_bytes(self) -> bytes:
+        tensors = {_VERSION: np.array([FORMAT], np.float32)}
         for direction, network in self.networks.items():
             tensors[f"{direction}/mean"], tensors[f"{direction}/scale"] = network.mean, network.scale
             for layer in range(3):
                 tensors[f"{direction}/weight{layer}"] = network.weights[layer]
                 tensors[f"{direction}/bias{layer}"] = network.biases[layer]
-        write_atomically(path, save(tensors, {"format": str(FORMAT)}))
+        return bytes(save(tensors))
 
 
 def parse_relevance(data: bytes, where: str) -> Relevance:
@@ -108,6 +119,8 @@ def parse_relevance(data: bytes, where: str) -> Relevance:
     """
     try:
         tensors = load(data)
+        if (found := int(tensors[_VERSION][0])) != FORMAT:
+            raise InputError(f"{where}: version {found} of the figures; this program knows {FORMAT}: learn it again")
         networks = {direction: _take(tensors, direction) for direction in DIRECTIONS}
         for network in networks.values():
             network.estimate(np.zeros((1, len(network.mean))))

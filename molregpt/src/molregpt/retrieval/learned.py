@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 
-from molregpt.assets import asset
 from molregpt.naming import shared_namer
 from molregpt.records import Direction, Example
-from molregpt.relevance.network import ASSET, DEPTH, Relevance, shipped_relevance
+from molregpt.relevance.network import DEPTH, Relevance, shipped_relevance
 from molregpt.retrieval.base import NO_ROWS, Retriever
 
 
@@ -38,8 +36,7 @@ class LearnedRetriever:
     @property
     def identity(self) -> str:
         """See `Retriever`."""
-        digest = hashlib.sha256(asset(ASSET).read_bytes()).hexdigest()[:8]
-        return f"{self._first.identity}, the first {DEPTH} sorted by relevance {digest}"
+        return f"{self._first.identity}, the first {DEPTH} sorted by relevance {self._relevance.digest}"
 
     def retrieve(self, query: str, count: int, exclude: frozenset[int] = NO_ROWS) -> list[Example]:
         """See `Retriever`; the similarity is the overlap to be expected of the answers, 0 to 1.
