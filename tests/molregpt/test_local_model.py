@@ -169,6 +169,20 @@ def test_tuning_improves_the_score_it_tunes_and_is_kept_in_the_card(
     assert run(["caption", SHORT[0].smiles, "--pool", str(pool), "--backend", str(copy), "--json"]) == 0
 
 
+def test_a_damaged_card_is_told_and_not_answered_by_a_copy(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import shutil
+
+    copy = Path(shutil.copytree(folder, tmp_path / "model"))
+    manifest = json.loads((copy / "checkpoint.json").read_text())
+    manifest["metadata"]["ranking"] = {"mol2cap": {"trust": 1.0}}
+    (copy / "checkpoint.json").write_text(json.dumps(manifest))
+    pool = str(folder.parents[1] / "pairs.tsv")
+    assert run(["caption", SHORT[0].smiles, "--pool", pool, "--backend", str(copy)]) == 2
+    assert "the model's card: ranking of mol2cap" in capsys.readouterr().err
+
+
 def test_a_folder_that_is_no_model_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["caption", "CCO", "--backend", str(tmp_path)]) == 2
     assert "not a checkpoint" in capsys.readouterr().err

@@ -41,11 +41,12 @@ class LocalBackend:
         try:
             with torch.inference_mode():
                 proposals = propose(self._model, question, CANDIDATES, _SEED)
-                ranked = rank(judge(self._model, question, proposals), self._model.weights(question.direction))
         except InputError as error:
             if not question.examples:
                 raise
             return Answer(question.target_of(question.examples[0].pair), "neighbour", notes=(str(error),))
+        with torch.inference_mode():
+            ranked = rank(judge(self._model, question, proposals), self._model.weights(question.direction))
         attempts = 1 + CANDIDATES
         if not ranked:
             return Answer("", "candidate", attempts, notes=proposals.problems)

@@ -7,14 +7,13 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
-from numpy.typing import NDArray
 
 from molregpt.answering import check_molecule
 from molregpt.local.model import LocalModel
 from molregpt.local.ranking import Judged
 from molregpt.records import Question
 from molregpt.relevance.checks import check_properties
-from molregpt.relevance.likeness import caption_similarities, molecule_similarities
+from molregpt.relevance.likeness import caption_similarities, cast_votes, molecule_similarities
 from unitlm.generate import Continuation
 
 COPIED = 5
@@ -115,7 +114,7 @@ def judge(model: LocalModel, question: Question, proposals: Proposals) -> list[J
     times = np.array([answer.times for answer in answers], dtype=np.float64)
     votes = times if times.any() else np.ones_like(times)
     consensus = among @ votes / votes.sum()
-    support = beside @ _votes(list(near.values())) if near else np.zeros(len(texts))
+    support = beside @ cast_votes(np.array(list(near.values())), _SHARPNESS) if near else np.zeros(len(texts))
     trips = model.round_trip(question, texts)
     return [
         Judged(
@@ -140,12 +139,6 @@ def _read_neighbours(question: Question) -> dict[str, float]:
         if not problem:
             known.setdefault(text, example.similarity)
     return known
-
-
-def _votes(relevance: Sequence[float]) -> NDArray[np.float64]:
-    values = np.array(relevance)
-    votes = np.exp((values - values.max()) / _SHARPNESS)
-    return np.asarray(votes / votes.sum(), dtype=np.float64)
 
 
 def _checks_of_captions(smiles: str, captions: Sequence[str]) -> list[float]:

@@ -104,15 +104,17 @@ def _cases(
     model: LocalModel, pool: Database, pairs: Sequence[Pair], direction: Direction, seed: int
 ) -> list[_Case | None]:
     retriever = create_retriever("learned", pool, direction)
-    cases = []
+    cases: list[_Case | None] = []
     for pair in track(pairs, f"writing candidates, {direction}", console=messages(), transient=True):
         query, wanted = (pair.smiles, pair.caption) if direction == "mol2cap" else (pair.caption, pair.smiles)
         examples = retriever.retrieve(query, SUPPORTING, pool.rows_of(key=pair.key, smiles=pair.smiles))
         question = Question(direction, query, tuple(examples))
         try:
-            judged = judge(model, question, propose(model, question, CANDIDATES, seed))
+            proposals = propose(model, question, CANDIDATES, seed)
         except InputError:  # too long for the model, which then copies
-            judged = []
+            cases.append(None)
+            continue
+        judged = judge(model, question, proposals)
         cases.append(_case(direction, judged, wanted) if judged else None)
     return cases
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from molregpt.records import Direction, Example
 from molregpt.relevance.captions import compare_captions
-from molregpt.relevance.likeness import caption_similarities
+from molregpt.relevance.likeness import caption_similarities, cast_votes
 from molregpt.relevance.molecules import compare_molecules, compare_scored, profile_molecule
 
 Floats = NDArray[np.float64]
@@ -68,8 +68,7 @@ def describe_neighbours(
     else:
         figures = compare_captions(query, pairs, [name(pair.smiles) for pair in pairs], profiles, scores)
         votes, among = figures[:, 0], compare_scored(profiles, profiles)
-    weights = np.exp((votes - votes.max()) / _SHARPNESS[direction])
-    supported, common = among @ (weights / weights.sum()), among.mean(axis=1)
+    supported, common = among @ cast_votes(votes, _SHARPNESS[direction]), among.mean(axis=1)
     ranks = np.arange(len(readable)) / len(readable)
     relative = figures[:, :_RELATIVE] - figures[:, :_RELATIVE].max(axis=0)
     extra = [supported, common, supported - supported.max(), ranks]

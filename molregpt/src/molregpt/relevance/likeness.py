@@ -69,6 +69,12 @@ def _lay_out(side: Sequence[Ngrams], numbers: Mapping[tuple[str, ...], int]) -> 
     return table
 
 
+def cast_votes(values: NDArray[np.float64], sharpness: float) -> NDArray[np.float64]:
+    """Shares `[N]` of one vote, by a softmax of `values` over `sharpness`."""
+    votes = np.exp((values - values.max()) / sharpness)
+    return np.asarray(votes / votes.sum(), dtype=np.float64)
+
+
 @lru_cache(maxsize=20_000)
 def count_word_ngrams(text: str) -> tuple[Ngrams, ...]:
     """N-grams of the words and punctuation of a text, for n = 1..4."""

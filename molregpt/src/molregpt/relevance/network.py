@@ -67,7 +67,7 @@ class Relevance:
     """Sorts neighbours by how much of the right answer theirs is likely to hold."""
 
     def __init__(self, networks: Mapping[Direction, Network]) -> None:
-        """Take what `learn_relevance` learned or `load_relevance` read."""
+        """Take what `learn_relevance` learned or `parse_relevance` read."""
         self.networks = dict(networks)
 
     def sort(
@@ -124,7 +124,7 @@ def parse_relevance(data: bytes, where: str) -> Relevance:
         networks = {direction: _take(tensors, direction) for direction in DIRECTIONS}
         for network in networks.values():
             network.estimate(np.zeros((1, len(network.mean))))
-    except (SafetensorError, KeyError, ValueError) as error:
+    except (SafetensorError, LookupError, ValueError) as error:
         raise InputError(f"{where}: not a file of `molregpt relevance` ({error})") from None
     return Relevance(networks)
 
