@@ -13,11 +13,15 @@ import pytest
 
 from polyvoice import bundle
 from polyvoice.bundle.manifest import resolve_inside
+from polyvoice.bundle.shipped import shipped_recordings
 from polyvoice.cli.main import run
 from polyvoice.errors import InputError
+from polyvoice.pipeline.settings import PipelineOptions
+from polyvoice.pipeline.translator import SpeechTranslator
 from polyvoice.stages.duration.decoding import DurationModel
 from polyvoice.stages.stage_folder import read_stage
 from polyvoice.stages.translate.decoding import UnitTranslator
+from speechunits.audio import read_audio
 from speechunits.kmeans import KMeans, Provenance, save_kmeans
 from speechunits.runs import Runs
 from unitlm.checkpoint import load_model
@@ -90,6 +94,28 @@ def test_its_models_answer_as_the_stages_do(packed: Path, parts: dict[str, Path]
     assert opened.codec.decode(codes).samples.size > 0
     for stage in ("translate", "duration", "first_level", "other_levels"):
         assert next(load_model(packed / stage).parameters()).element_size() == 2
+
+
+def test_its_maker_chooses_the_route_of_each_direction(
+    parts: dict[str, Path], packed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(command(parts, tmp_path / "chained", "--chain", "zh-en")) == 0
+    assert "By way of text" in (tmp_path / "chained" / "README.md").read_text()
+    assert "By way of text" not in (packed / "README.md").read_text()
+    opened = bundle.load(tmp_path / "chained")
+    speech = read_audio(next(shipped_recordings().parent.glob("audio/*.flac")))
+
+    def texts(target: str, **options: Any) -> list[bool]:
+        pieces = SpeechTranslator(opened, PipelineOptions(**options)).pieces(
+            speech, "zh" if target == "en" else "en", target
+        )
+        return [piece.translation.text_said is not None for piece in pieces]
+
+    assert (texts("en"), texts("es")) == ([True], [False])
+    assert (texts("en", route="direct"), texts("es", route="chain")) == ([False], [True])
+    for way, reason in (("zh-es", "chain: zh-es is not one of"), ("zh", "is not written like 'zh-en'")):
+        assert run(command(parts, tmp_path / "refused", "--chain", way)) == 2
+        assert reason in capsys.readouterr().err
 
 
 def test_samples_are_made_of_the_recordings_that_ship(packed: Path, tmp_path: Path) -> None:

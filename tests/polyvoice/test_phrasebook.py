@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from polyvoice.cli.main import run
+from polyvoice.corpus.manifest import read_manifest
 from polyvoice.corpus.phrasebook.entries import Noun
 from polyvoice.corpus.phrasebook.grammar import Phrase, all_phrases, count_phrases, is_sensible, list_fillers, realise
 from polyvoice.corpus.phrasebook.lexicon import load_lexicon
@@ -170,6 +172,28 @@ def test_words_of_a_small_sample_are_all_in_its_train() -> None:
 
 def test_sample_of_one_split() -> None:
     assert {phrase.split for phrase in phrases(0, 200, splits=("test",))} == {"test"}
+
+
+def test_sample_of_some_domains() -> None:
+    sample = phrases(0, 300, domains=("weather", "time"))
+    assert {phrase.template.partition(".")[0] for phrase in sample} == {"weather", "time"}
+    available = sum(size for name, size in count_phrases().items() if name.startswith("weather."))
+    with pytest.raises(InputError, match=f"the domains have {available}"):
+        phrases(0, available + 1, domains=("weather",))
+    with pytest.raises(InputError, match=r"no domain 'sports'; there are .*weather"):
+        phrases(0, 10, domains=("weather", "sports"))
+
+
+def test_pairs_of_texts_are_a_manifest_that_training_reads(tmp_path: Path) -> None:
+    out = tmp_path / "texts.tsv"
+    assert run(["corpus", "phrasebook", "--out", str(out), "--pairs", "--count", "40", "--domains", "numbers"]) == 0
+    rows = read_manifest(out)
+    drawn = phrases(0, 40, domains=("numbers",))
+    assert [(row.source_text, row.target_text) for row in rows if row.source_lang == "zh"] == [
+        (phrase.zh, phrase.en) for phrase in drawn
+    ]
+    assert [row.split for row in rows if row.source_lang == "es"] == [phrase.split for phrase in drawn]
+    assert not any(row.source_audio or row.target_audio for row in rows)
 
 
 def test_more_than_there_is() -> None:

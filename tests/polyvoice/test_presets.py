@@ -35,8 +35,8 @@ def test_the_table_has_every_preset_and_stage(capsys: pytest.CaptureFixture[str]
     assert table == describe_presets() + "\n"
     header, *rows = table.splitlines()
     assert header.split() == ["preset", "translate", "duration", "first_level", "other_levels"]
-    assert [row.split()[0] for row in rows[:-1]] == ["tiny", "small", "base", "large"]
-    assert "12.2 M" in rows[1]
+    assert [row.split()[0] for row in rows[:-1]] == ["tiny", "mini", "small", "base", "large"]
+    assert "12.2 M" in rows[2]
 
 
 def test_a_dropout_of_the_users_own_replaces_the_presets() -> None:

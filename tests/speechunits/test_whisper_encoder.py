@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from speechunits.audio import read_audio
-from speechunits.encoders.ctranslate2_file import read_ctranslate2
+from speechunits.cli.main import run
+from speechunits.encoders.ctranslate2_file import Ctranslate2File, read_ctranslate2, write_ctranslate2
 from speechunits.encoders.whisper import WhisperLayers, load_whisper, log_mel, mel_filters
 from speechunits.errors import InputError
 from speechunits.torchaudio_import import import_torchaudio
@@ -141,6 +142,43 @@ def test_stored_half_precision_is_read_and_identity_names_weights_and_layer(whis
     (tmp_path / "model.bin").write_bytes(ctranslate2_bytes(halves))
     identities = {load_whisper(folder, layer).identity for folder in (whisper_folder, tmp_path) for layer in (1, 2)}
     assert len(identities) == 4
+
+
+def test_what_is_written_is_what_was_read(whisper_folder, tmp_path):
+    stored = read_ctranslate2(whisper_folder / "model.bin")
+    write_ctranslate2(tmp_path / "model.bin", stored)
+    again = read_ctranslate2(tmp_path / "model.bin")
+    assert (again.specification, again.revision) == (stored.specification, stored.revision)
+    assert list(again.tensors) == list(stored.tensors)
+    for name, tensor in stored.tensors.items():
+        assert again.tensors[name].dtype == tensor.dtype
+        np.testing.assert_array_equal(again.tensors[name], tensor)
+
+
+def test_a_type_that_the_format_lacks_is_refused(tmp_path):
+    doubles = Ctranslate2File("WhisperSpec", 3, {"encoder/a": np.zeros(2)})
+    with pytest.raises(InputError, match="encoder/a is float64"):
+        write_ctranslate2(tmp_path / "model.bin", doubles)
+
+
+def test_a_cut_encoder_gives_the_same_features(whisper_folder, make_waveform, tmp_path):
+    assert run(["cut-whisper", str(whisper_folder), "--out", str(tmp_path / "cut"), "--layers", "2"]) == 0
+    waveform = make_waveform(0.7)
+    for layer in (1, 2):
+        [expected] = load_whisper(whisper_folder, layer).encode([waveform])
+        [found] = load_whisper(tmp_path / "cut", layer).encode([waveform])
+        np.testing.assert_array_equal(found, expected)
+    with pytest.raises(InputError, match="layer 3 is not one of its layers 1 to 2"):
+        load_whisper(tmp_path / "cut", 3)
+    kept, whole = ((folder / "model.bin").stat().st_size for folder in (tmp_path / "cut", whisper_folder))
+    assert kept < whole
+
+
+@pytest.mark.parametrize("layers", [0, LAYERS])
+def test_an_encoder_is_not_cut_to_nothing_or_to_all(whisper_folder, tmp_path, capsys, layers):
+    assert run(["cut-whisper", str(whisper_folder), "--out", str(tmp_path / "cut"), "--layers", str(layers)]) == 2
+    assert f"not {layers}" in capsys.readouterr().err
+    assert not (tmp_path / "cut").exists()
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ def write_card(folder: Path, manifest: BundleManifest, sizes: Mapping[str, int],
         f"{units.clusters:,} units at {units.frame_rate_hz:g} Hz from {units.encoder}; "
         f"codec {codes.codec}: {codes.levels} levels of {codes.codebook_size:,} codes at {codes.frame_rate_hz:g} Hz.",
         "",
+        *_say_routes(manifest),
         "## Models",
         "",
         "| stage | parameters | MB | trained on | pairs | steps | loss held out |",
@@ -50,6 +51,12 @@ def write_card(folder: Path, manifest: BundleManifest, sizes: Mapping[str, int],
     if manifest.scores:
         lines += ["", "## Scores", "", *_list_scores(manifest.scores)]
     write_text(folder / "README.md", "\n".join(lines) + "\n")
+
+
+def _say_routes(manifest: BundleManifest) -> list[str]:
+    if not manifest.chained:
+        return []
+    return [f"By way of text, unless --route says otherwise: {', '.join(map(str, manifest.chained))}.", ""]
 
 
 def draw_curves(metrics: Mapping[str, Rows], path: Path) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Literal, TypeVar, cast
 
 from polyvoice.errors import InputError
 from polyvoice.stages.stage_folder import TrainedOn
@@ -87,6 +87,7 @@ class BundleManifest:
         codec: codes to speech, and speech to codes.
         stages: the models between them.
         scores: what an evaluation of it found; empty when there was none.
+        chained: directions that it translates better by way of text than directly.
     """
 
     name: str
@@ -98,16 +99,22 @@ class BundleManifest:
     codec: CodecPart
     stages: Mapping[StageName, StagePart]
     scores: Mapping[str, Json]
+    chained: tuple[Direction, ...] = ()
 
     @property
     def languages(self) -> tuple[str, ...]:
         """All languages, in order of appearance."""
         return languages_of(self.directions)
 
+    def choose_route(self, source: str, target: str) -> Literal["direct", "chain"]:
+        """The route that its maker chose for two of its languages."""
+        return "chain" if Direction(source, target) in self.chained else "direct"
+
 
 def write_manifest(folder: Path, manifest: BundleManifest) -> None:
     """Write `bundle.json`, atomically."""
-    values = {**asdict(manifest), "directions": [str(direction) for direction in manifest.directions]}
+    values = asdict(manifest)
+    values |= {name: [str(way) for way in getattr(manifest, name)] for name in ("directions", "chained")}
     write_json(folder / FILE, {"format": FORMAT, "version": VERSION, "languages": manifest.languages, **values})
 
 
@@ -153,6 +160,7 @@ def read_manifest(folder: Path) -> BundleManifest:
             codec=parse(CodecPart, values["codec"], "codec"),
             stages={cast("StageName", name): parse_stage(name, value) for name, value in stages.items()},
             scores=_mapping(values["scores"], f"{path}: scores"),
+            chained=parse_directions(cast("list[Json]", values.get("chained", [])), str(path)),
         )
     except (KeyError, TypeError) as error:
         raise InputError(f"{path}: malformed ({type(error).__name__}: {error})") from error

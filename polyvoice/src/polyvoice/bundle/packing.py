@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import torch
 
@@ -17,7 +17,7 @@ from polyvoice.bundle.manifest import BundleManifest, CodecPart, EncoderPart, St
 from polyvoice.errors import InputError
 from polyvoice.stages.duration.means import MeanDurations
 from polyvoice.stages.stage_folder import FILE, VOCABULARY, StageCard, read_stage, write_stage
-from polyvoice.tasks import languages_of
+from polyvoice.tasks import Direction, languages_of, parse_directions, translate_speech_by_text
 from polyvoice.units import load_centroids
 from speechunits.codecs.load import load_codec, split_levels
 from speechunits.encoders.load import load_encoder
@@ -48,6 +48,7 @@ class Parts:
         first_level: the synthesiser's first level.
         other_levels: the other levels; None for a codec of one level.
         scores: `scores.json` of an evaluation; None when there was none.
+        chained: directions, such as `zh-en`, that are translated by way of text unless the user wants otherwise.
     """
 
     encoder: Path
@@ -59,6 +60,7 @@ class Parts:
     first_level: Path
     other_levels: Path | None = None
     scores: Path | None = None
+    chained: tuple[str, ...] = ()
 
     @property
     def stages(self) -> dict[StageName, Path]:
@@ -93,6 +95,7 @@ def pack_bundle(parts: Parts, out: Path, *, name: str, precision: Precision = "b
         raise InputError(f"{out}: is there already; remove it, or write elsewhere")
     cards = {stage: read_stage(folder, stage) for stage, folder in parts.stages.items()}
     codes = check_stages(cards)
+    chained = _check_chained(parts.chained, cards["translate"])
     units = cards["translate"].units
     kmeans = load_centroids(parts.kmeans)
     require_same(f"{parts.kmeans}: the k-means", kmeans.identity, units.kmeans)
@@ -121,6 +124,7 @@ def pack_bundle(parts: Parts, out: Path, *, name: str, precision: Precision = "b
             codec=_pack_codec(parts.codec, folder),
             stages={stage: StagePart(stage, card.parameters, card.trained_on) for stage, card in cards.items()},
             scores=scores,
+            chained=chained,
         )
         curves = {stage: read_metrics(source.parent / "train") for stage, source in parts.stages.items()}
         drawn = draw_curves({stage: rows for stage, rows in curves.items() if rows}, folder / "curves.svg")
@@ -155,6 +159,17 @@ def check_stages(cards: Mapping[StageName, StageCard]) -> CodesInfo:
     if codes.levels > 1 and "other_levels" not in cards:
         raise InputError(f"the codec has {codes.levels} levels, but there is no stage other_levels")
     return codes
+
+
+def _check_chained(chained: Sequence[str], translate: StageCard) -> tuple[Direction, ...]:
+    ways = parse_directions(chained, "chain")
+    learned = translate.settings.get("tasks", ())
+    for way in ways:
+        if way not in translate.directions:
+            raise InputError(f"chain: {way} is not one of {', '.join(map(str, translate.directions))}")
+        if translate_speech_by_text(way.source, way.target).line not in cast("Sequence[str]", learned):
+            raise InputError(f"chain: the translation model has not learned to go from {way} by way of text")
+    return ways
 
 
 def part_sizes(folder: Path) -> dict[str, int]:

@@ -22,6 +22,7 @@ class Bundle:
         duration: Run of `polyvoice train duration`.
         first_level: Run of `polyvoice train synthesize first-level`.
         other_levels: Run of `polyvoice train synthesize other-levels`; not for a codec of one level.
+        chain: Direction, such as zh-en, that is translated better by way of text than directly.
         scores: scores.json of `polyvoice evaluate`, for the card.
         name: What the bundle is called; the folder's name when not given.
         precision: How the weights of the stages are stored.
@@ -37,6 +38,7 @@ class Bundle:
     duration: Path
     first_level: Path
     other_levels: Path | None = None
+    chain: tuple[str, ...] = ()
     scores: Path | None = None
     name: str = ""
     precision: Literal["fp32", "bf16"] = "bf16"
@@ -56,6 +58,7 @@ class Bundle:
             first_level=self.first_level,
             other_levels=self.other_levels,
             scores=self.scores,
+            chained=self.chain,
         )
         manifest = pack_bundle(parts, self.out, name=self.name or self.out.name, precision=self.precision)
         sizes = part_sizes(self.out)

@@ -7,7 +7,7 @@ from typing import Literal
 
 from polyvoice.errors import InputError
 
-Route = Literal["direct", "chain"]
+Route = Literal["auto", "direct", "chain"]
 Durations = Literal["model", "mean"]
 
 
@@ -16,7 +16,8 @@ class PipelineOptions:
     """How speech is translated.
 
     Attributes:
-        route: `direct` from units to units, or `chain` by way of the text of both languages.
+        route: `direct` from units to units, or `chain` by way of the text of both languages; `auto` is what
+            the bundle's maker chose for the direction.
         beams: hypotheses of the translation's beam search; 1 takes the most probable unit each time.
         durations: `model` predicts how long each unit lasts; `mean` takes its mean length in training, scaled to the
             source's length.
@@ -31,7 +32,7 @@ class PipelineOptions:
         InputError: a value is out of range.
     """
 
-    route: Route = "direct"
+    route: Route = "auto"
     beams: int = 1
     durations: Durations = "model"
     temperature: float = 0.8

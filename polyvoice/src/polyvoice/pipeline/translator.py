@@ -179,7 +179,8 @@ class SpeechTranslator:
             frames = self._units(waveform)
         heard = deduplicate(frames)
         with watch.time("translate"):
-            how = TranslateOptions(route=options.route, beams=options.beams)
+            route = bundle.manifest.choose_route(source, target) if options.route == "auto" else options.route
+            how = TranslateOptions(route=route, beams=options.beams)
             translation = bundle.translator.translate(heard.units, source, target, options=how, seed=seed)
         if not translation.units.size:
             nothing = Runs(np.empty(0, np.int64), np.empty(0, np.int64))

@@ -14,6 +14,8 @@ class Course:
     """Steps and rates.
 
     Attributes:
+        base: folder of a finished stage to begin with, `RUN/model` or a stage's in a bundle; its vocabulary counts, not
+            what the data would give. Empty for a model from scratch.
         steps: optimizer steps of the whole run.
         batch_rows: rows of the global batch, whatever the number of processes.
         micro_batch_rows: rows that one process computes at once; the rest is accumulation.
@@ -34,6 +36,7 @@ class Course:
         strategy: how the processes of torchrun share the work.
     """
 
+    base: str = ""
     steps: int = 20_000
     batch_rows: int = 16
     micro_batch_rows: int = 8

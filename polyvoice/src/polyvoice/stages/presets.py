@@ -1,6 +1,6 @@
-"""Sizes of the models of all stages, in four presets. They are ours: the paper does not publish its own in full.
+"""Sizes of the models of all stages, in five presets. They are ours: the paper does not publish its own in full.
 
-`tiny` is for tests; `small` trains on a laptop's CPU in hours; `base` wants one GPU; `large` many.
+`tiny` is for tests; `mini` trains on a laptop's CPU in an hour, `small` in a night; `base` wants one GPU; `large` many.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from unitlm.model import ModelConfig
 
-Preset = Literal["tiny", "small", "base", "large"]
+Preset = Literal["tiny", "mini", "small", "base", "large"]
 StageName = Literal["translate", "duration", "first_level", "other_levels"]
 
 
@@ -80,6 +80,12 @@ PRESETS: Mapping[Preset, Mapping[StageName, Size]] = {
         "duration": Size(32, 2, 2, 2, 64, 0.0, 3e-3),
         "first_level": Size(64, 2, 2, 2, 128, 0.0, 3e-3),
         "other_levels": Size(64, 2, 2, 2, 128, 0.0, 3e-3),
+    },
+    "mini": {
+        "translate": Size(256, 6, 4, 4, 640, 0.1, 2e-3),
+        "duration": Size(128, 3, 2, 2, 320, 0.1, 2e-3),
+        "first_level": Size(256, 6, 4, 4, 640, 0.1, 2e-3),
+        "other_levels": Size(256, 5, 4, 4, 640, 0.1, 2e-3),
     },
     "small": {
         "translate": Size(384, 6, 6, 6, 1_024, 0.1, 1e-3),

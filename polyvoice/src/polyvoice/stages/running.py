@@ -13,7 +13,7 @@ Every step is skipped when its files are there, and training resumes exactly: on
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -21,6 +21,7 @@ import torch
 
 from polyvoice.errors import InputError
 from polyvoice.spoken import SpokenPair, load_training_pairs
+from polyvoice.stages.base import Base
 from polyvoice.stages.course import Course
 from polyvoice.stages.directions import find_directions, orient_pairs
 from polyvoice.stages.preparation import digest_inputs, prepare_once
@@ -151,6 +152,7 @@ def prepare_stage(
     settings: Mapping[str, Json],
     vocabulary: Callable[[Sequence[Direction]], Vocabulary],
     write: Callable[[Material, Vocabulary], None],
+    base: Base | None = None,
 ) -> Prepared:
     """Prepare the run folder `out`, unless it is.
 
@@ -161,16 +163,22 @@ def prepare_stage(
         settings: all settings that the shards depend on.
         vocabulary: makes the vocabulary.
         write: writes the shards.
+        base: what is trained further, whose vocabulary is kept.
 
     Raises:
-        InputError: the data cannot be used, or the folder was prepared from other data or settings.
+        InputError: the data cannot be used, or not with `base`, or the folder was prepared from other data or settings.
     """
     inputs: dict[str, Json] = {"data": data.digest, "directions": tuple(directions), **settings}
+    if base is not None:
+        base.check_data(data.units, data.codes)
+        inputs["base"] = base.digest
 
     def prepare() -> None:
         pairs, held_out = load_training_pairs(data.manifest, data.extracted, with_codes=data.codes is not None)
         ways = find_directions(pairs, directions)
-        ids = vocabulary(ways)
+        if base is not None:
+            base.check_languages(ways)
+        ids = vocabulary(ways) if base is None else base.vocabulary
         material = Material(
             orient_pairs(pairs, ways), orient_pairs(held_out, ways), languages_of(ways), repr(sorted(inputs.items()))
         )
@@ -187,18 +195,28 @@ def prepare_stage(
     )
 
 
-def run_stage(out: Path, data: StageData, prepared: Prepared, plan: StagePlan) -> Path:
+def run_stage(out: Path, data: StageData, prepared: Prepared, plan: StagePlan, base: Base | None = None) -> Path:
     """Train a prepared stage, or go on with it; under `torchrun`, call it in every process.
+
+    Args:
+        out: the run's folder.
+        data: what is learned.
+        prepared: what `prepare_stage` gave.
+        plan: how.
+        base: whose weights the model begins with; None for a model from scratch.
 
     Returns:
         The folder of the finished stage.
 
     Raises:
-        InputError: the run was begun with other settings, or it was told to stop.
+        InputError: the run was begun with other settings, `base` has another shape, or it was told to stop.
     """
-    course = plan.course
+    course = plan.course if base is None else replace(plan.course, base=base.digest)  # a path says nothing elsewhere
+    plan = replace(plan, course=course)
     model = Decoder(plan.model)
     model.reset_parameters(torch.Generator().manual_seed(course.seed))
+    if base is not None:
+        base.give_weights(model)
     held_out = ShardSet(out / "held_out") if (out / "held_out").is_dir() else None
     config = course.train_config(plan.size.learning_rate, shifted=plan.shifted)
 

@@ -15,7 +15,7 @@ INTERRUPTED = 130
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 """What `OSError.errno` is when a disk is full, broken, or not to be written."""
 
-COMMANDS = ("extract", "kmeans", "report", "train-codec")
+COMMANDS = ("extract", "kmeans", "report", "train-codec", "cut-whisper")
 """Each names a module of this package, and its dataclass: train-codec is TrainCodec in train_codec.py."""
 
 

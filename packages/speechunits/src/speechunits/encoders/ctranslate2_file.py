@@ -1,4 +1,4 @@
-"""Read the tensors of a CTranslate2 model file (`model.bin`), without CTranslate2.
+"""Read and write the tensors of a CTranslate2 model file (`model.bin`), without CTranslate2.
 
 Small Whisper models are published in this format (faster-whisper's), and CTranslate2 itself gives out only the last
 layer of an encoder. The file is plain: little-endian numbers, names and raw arrays, nothing that could run
@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from speechunits.errors import InputError
+from speechunits.files import write_atomically
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -56,6 +57,32 @@ def read_ctranslate2(path: Path) -> Ctranslate2File:
         return _parse(_Cursor(content))
     except (struct.error, UnicodeDecodeError, ValueError) as error:
         raise InputError(f"{path}: not a CTranslate2 model file of version {_VERSION} ({error})") from error
+
+
+def write_ctranslate2(path: Path, content: Ctranslate2File) -> None:
+    """Write a model file that `read_ctranslate2` and CTranslate2 read; it appears when it is complete.
+
+    Args:
+        path: the file to write.
+        content: what it will hold; aliases become tensors of their own.
+
+    Raises:
+        InputError: a tensor's type is not one of the format's.
+    """
+    parts = [struct.pack("<I", _VERSION), _encode(content.specification)]
+    parts.append(struct.pack("<II", content.revision, len(content.tensors)))
+    for name, tensor in content.tensors.items():
+        kinds = [kind for kind, dtype in enumerate(_DTYPES) if tensor.dtype == np.dtype(dtype)]
+        if not kinds:
+            raise InputError(f"{path}: tensor {name} is {tensor.dtype}, which the format does not have")
+        parts += [_encode(name), struct.pack(f"<B{tensor.ndim}I", tensor.ndim, *tensor.shape)]
+        parts += [struct.pack("<BI", kinds[0], tensor.nbytes), tensor.tobytes()]
+    write_atomically(path, b"".join([*parts, struct.pack("<I", 0)]))
+
+
+def _encode(text: str) -> bytes:
+    content = text.encode() + b"\0"
+    return struct.pack("<H", len(content)) + content
 
 
 class _Cursor:

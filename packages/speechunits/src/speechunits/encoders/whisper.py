@@ -17,12 +17,13 @@ from torch import Tensor, nn
 
 from speechunits.audio import Waveform
 from speechunits.encoders.batched import BatchedEncoder, most_frames
-from speechunits.encoders.ctranslate2_file import Array, read_ctranslate2
+from speechunits.encoders.ctranslate2_file import Array, Ctranslate2File, read_ctranslate2, write_ctranslate2
 from speechunits.encoders.geometry import HOP_SAMPLES, SAMPLE_RATE_HZ, WINDOW_SAMPLES, count_samples
 from speechunits.errors import InputError
 from speechunits.torchaudio_import import import_torchaudio
 
 _SPECTRUM_HOP = 160  # 100 frames a second, which the second convolution halves
+_LAYER = re.compile(r"encoder/layer_(\d+)/")
 
 
 def load_whisper(folder: Path, layer: int, *, device: str = "cpu", batch_frames: int | None = None) -> "WhisperEncoder":
@@ -30,7 +31,8 @@ def load_whisper(folder: Path, layer: int, *, device: str = "cpu", batch_frames:
 
     Args:
         folder: holds `model.bin`, in any float type.
-        layer: transformer layer to read, 1 is the first; the last one is read behind the closing norm.
+        layer: transformer layer to read, 1 is the first; the last one is read behind the closing norm, which the files
+            of `cut_whisper` do not have.
         device: torch device.
         batch_frames: most frames in one padded batch; by default what suits the device.
 
@@ -38,9 +40,7 @@ def load_whisper(folder: Path, layer: int, *, device: str = "cpu", batch_frames:
         InputError: the file is not a Whisper model, is quantized, or has no such layer, or the device cannot be used.
     """
     path = folder / "model.bin"
-    stored = read_ctranslate2(path)
-    if stored.specification != "WhisperSpec":
-        raise InputError(f"{path}: a {stored.specification}, not a WhisperSpec")
+    stored = _read(path)
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     try:
@@ -56,6 +56,48 @@ def load_whisper(folder: Path, layer: int, *, device: str = "cpu", batch_frames:
     return WhisperEncoder(
         model, f"whisper sha256:{digest[:16]} layer {layer} unpadded", batch_frames or most_frames(device)
     )
+
+
+def cut_whisper(folder: Path, layers: int, out: Path) -> int:
+    """Write what features need of a Whisper: the convolutions and the first layers of its encoder.
+
+    Args:
+        folder: holds `model.bin`, in any float type, which is kept.
+        layers: how many.
+        out: the folder to make; `load_whisper` reads it, and gives the features that it gives of `folder`.
+
+    Returns:
+        Bytes written.
+
+    Raises:
+        InputError: the file is not a Whisper model, or it has no more layers than that; or `out` is there already.
+    """
+    if out.exists():
+        raise InputError(f"{out}: is there already; remove it, or write elsewhere")
+    whole = _read(folder / "model.bin")
+    found = _count_layers(whole.tensors)
+    if not 1 <= layers < found:
+        raise InputError(f"{folder}: has {found} layers, of which 1 to {found - 1} can be kept, not {layers}")
+    kept = {
+        name: tensor
+        for name, tensor in whole.tensors.items()
+        if name.startswith(("encoder/conv", "encoder/position_encodings/", "encoder/num_heads"))
+        or ((number := _LAYER.match(name)) and int(number[1]) < layers)
+    }
+    out.mkdir(parents=True)
+    write_ctranslate2(out / "model.bin", Ctranslate2File(whole.specification, whole.revision, kept))
+    return (out / "model.bin").stat().st_size
+
+
+def _read(path: Path) -> Ctranslate2File:
+    stored = read_ctranslate2(path)
+    if stored.specification != "WhisperSpec":
+        raise InputError(f"{path}: a {stored.specification}, not a WhisperSpec")
+    return stored
+
+
+def _count_layers(tensors: Mapping[str, Array]) -> int:
+    return 1 + max((int(found[1]) for name in tensors if (found := _LAYER.match(name))), default=-1)
 
 
 class WhisperEncoder(BatchedEncoder):
@@ -111,8 +153,7 @@ class WhisperLayers(nn.Module):
         """
         super().__init__()
         weights = {name: value for name, value in tensors.items() if name.startswith("encoder/")}
-        numbers = [int(found[1]) for name in weights if (found := re.match(r"encoder/layer_(\d+)/", name))]
-        layers = 1 + max(numbers, default=-1)
+        layers = _count_layers(weights)
         if not 1 <= layer <= layers:
             raise InputError(f"layer {layer} is not one of its layers 1 to {layers}")
         self.conv1 = _convolution(weights, "encoder/conv1", stride=1)
@@ -120,7 +161,8 @@ class WhisperLayers(nn.Module):
         self.register_buffer("positions", _tensor(weights, "encoder/position_encodings/encodings"))
         heads = int(weights["encoder/num_heads"])
         self.layers = nn.ModuleList(_Layer(weights, f"encoder/layer_{index}", heads) for index in range(layer))
-        self.norm = _norm(weights, "encoder/layer_norm") if layer == layers else nn.Identity()
+        closed = layer == layers and "encoder/layer_norm/gamma" in weights
+        self.norm = _norm(weights, "encoder/layer_norm") if closed else nn.Identity()
         self.mel_bins = self.conv1.in_channels
         self.longest_frames, self.dimension = self.positions.shape
 

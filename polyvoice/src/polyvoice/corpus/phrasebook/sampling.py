@@ -13,7 +13,7 @@ _SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 _MISSES = 20  # so many repeated combinations in a row say that few new ones are left to be found by chance
 
 
-def phrases(seed: int, count: int, *, splits: Sequence[Split] = _SPLITS) -> list[Phrase]:
+def phrases(seed: int, count: int, *, splits: Sequence[Split] = _SPLITS, domains: Sequence[str] = ()) -> list[Phrase]:
     """Draw phrases; the same seed and count give the same ones.
 
     Each template in turn gives one phrase until it has no more, so that a template of a thousand numbers has no more
@@ -23,19 +23,22 @@ def phrases(seed: int, count: int, *, splits: Sequence[Split] = _SPLITS) -> list
         seed: of the order of templates and words; the split of a phrase does not depend on it.
         count: how many phrases.
         splits: draw from these only.
+        domains: draw from these only, such as `travel`; from all if none is named.
 
     Returns:
         `count` phrases. Every English and Spanish word and every Chinese character of dev and test is in train
         too, where train is drawn as well.
 
     Raises:
-        InputError: the grammar has fewer.
+        InputError: the grammar has fewer, or no such domain.
     """
-    available = sum(count_phrases().values())
+    templates = _choose(domains)
+    sizes = count_phrases()
+    available = sum(sizes[template.name] for template in templates)
     if count > available:
-        raise InputError(f"{count} phrases: the grammar has {available}")
+        raise InputError(f"{count} phrases: {'the domains have' if domains else 'the grammar has'} {available}")
     generator = Random(seed)  # noqa: S311  # a corpus, not a secret
-    source = _take_turns([_deal(template, Random(generator.random())) for template in load_templates()], generator)  # noqa: S311
+    source = _take_turns([_deal(template, Random(generator.random())) for template in templates], generator)  # noqa: S311
     wanted = (phrase for phrase in source if phrase.split in splits)
     drawn: list[Phrase] = []
     while len(drawn) < count:
@@ -55,6 +58,14 @@ def words_of(phrase: Phrase) -> frozenset[str]:
     marks = ".,!?¿¡。，！？"
     spoken = f"{phrase.en} {phrase.es}".casefold().split()
     return frozenset(word.strip(marks) for word in spoken) | frozenset(phrase.zh) - frozenset(marks)
+
+
+def _choose(domains: Sequence[str]) -> list[Template]:
+    templates = load_templates()
+    known = sorted({template.domain for template in templates})
+    if strange := [domain for domain in domains if domain not in known]:
+        raise InputError(f"no domain {strange[0]!r}; there are {', '.join(known)}")
+    return [template for template in templates if not domains or template.domain in domains]
 
 
 def _deal(template: Template, generator: Random) -> Iterator[Phrase]:

@@ -62,6 +62,11 @@ class Template:
     sentences: tuple[tuple[str | Reference, ...], ...]
     where: str
 
+    @property
+    def domain(self) -> str:
+        """Such as `travel`."""
+        return self.name.partition(".")[0]
+
 
 @cache
 def load_templates() -> tuple[Template, ...]:

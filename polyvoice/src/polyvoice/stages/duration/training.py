@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
+from polyvoice.stages.base import Base
 from polyvoice.stages.duration.data import DurationWriter, build_vocabulary, iterate_runs, write_duration_shards
 from polyvoice.stages.duration.means import MeanDurations
 from polyvoice.stages.duration.settings import DurationSettings
@@ -37,6 +38,7 @@ def train_duration(manifest: Path, extracted: Path, out: Path, settings: Duratio
         write_duration_shards(out, material, writer, longest=longest)
         MeanDurations.fit(iterate_runs(material.pairs), data.units.clusters).save(out)
 
+    base = Base.open(course.base, "duration")
     prepared = prepare_stage(
         out,
         data,
@@ -44,6 +46,7 @@ def train_duration(manifest: Path, extracted: Path, out: Path, settings: Duratio
         {"sequence_length": course.sequence_length, **asdict(layout)},
         lambda directions: build_vocabulary(directions, data.units.clusters, layout),
         write,
+        base,
     )
     size = PRESETS[settings.preset]["duration"]
     plan = StagePlan(
@@ -55,6 +58,6 @@ def train_duration(manifest: Path, extracted: Path, out: Path, settings: Duratio
         course=course,
         settings={"preset": settings.preset, "layout": asdict(layout)},
     )
-    folder = run_stage(out, data, prepared, plan)
+    folder = run_stage(out, data, prepared, plan, base)
     MeanDurations.load(out).save(folder)
     return folder

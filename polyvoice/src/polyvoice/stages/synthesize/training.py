@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from polyvoice.errors import InputError
+from polyvoice.stages.base import Base
 from polyvoice.stages.presets import PRESETS
 from polyvoice.stages.running import Material, StagePlan, open_data, prepare_stage, run_stage
 from polyvoice.stages.synthesize.accuracy import watch_levels
@@ -65,6 +66,7 @@ def train_first_level(manifest: Path, extracted: Path, out: Path, settings: Firs
             codebooks=writer.codebooks,
         )
 
+    base = Base.open(course.base, "first_level")
     prepared = prepare_stage(
         out,
         data,
@@ -72,6 +74,7 @@ def train_first_level(manifest: Path, extracted: Path, out: Path, settings: Firs
         {"sequence_length": course.sequence_length, **asdict(voice), **asdict(layout)},
         lambda directions: build_first_level_vocabulary(directions, units.clusters, codes, layout),
         write,
+        base,
     )
     size = PRESETS[settings.preset]["first_level"]
     plan = StagePlan(
@@ -84,7 +87,7 @@ def train_first_level(manifest: Path, extracted: Path, out: Path, settings: Firs
         settings={"preset": settings.preset, "voice": asdict(voice), "layout": asdict(layout)},
         watch=partial(watch_levels, partial(count_first_level_hits, prepared.vocabulary)),
     )
-    return run_stage(out, data, prepared, plan)
+    return run_stage(out, data, prepared, plan, base)
 
 
 def train_other_levels(manifest: Path, extracted: Path, out: Path, settings: OtherLevelsSettings) -> Path:
@@ -111,6 +114,7 @@ def train_other_levels(manifest: Path, extracted: Path, out: Path, settings: Oth
             codebooks=1 + codes.levels,
         )
 
+    base = Base.open(course.base, "other_levels")
     prepared = prepare_stage(
         out,
         data,
@@ -119,6 +123,7 @@ def train_other_levels(manifest: Path, extracted: Path, out: Path, settings: Oth
         {"sequence_length": course.sequence_length, "noise": settings.noise, **asdict(voice)},
         lambda _: build_other_levels_vocabulary(units.clusters, codes),
         write,
+        base,
     )
     size, spans = PRESETS[settings.preset]["other_levels"], CodeSpans.of(prepared.vocabulary)
     plan = StagePlan(
@@ -131,4 +136,4 @@ def train_other_levels(manifest: Path, extracted: Path, out: Path, settings: Oth
         settings={"preset": settings.preset, "voice": asdict(voice), "noise": settings.noise},
         watch=partial(watch_levels, partial(count_other_levels_hits, spans)),
     )
-    return run_stage(out, data, prepared, plan)
+    return run_stage(out, data, prepared, plan, base)

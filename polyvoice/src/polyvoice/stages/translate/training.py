@@ -9,6 +9,7 @@ from pathlib import Path
 
 from polyvoice.corpus.manifest import read_manifest
 from polyvoice.spoken import SpokenPair, load_pairs
+from polyvoice.stages.base import Base
 from polyvoice.stages.directions import orient_pairs
 from polyvoice.stages.presets import PRESETS
 from polyvoice.stages.running import Material, StagePlan, open_data, prepare_stage, run_stage
@@ -60,6 +61,7 @@ def train_translate(manifest: Path, extracted: Path, out: Path, settings: Transl
         dev = load_pairs(manifest, extracted, "dev", with_codes=False)
         return score_pairs(folder, orient_pairs(dev, prepared.directions), device)
 
+    base = Base.open(course.base, "translate")
     prepared = prepare_stage(
         out,
         data,
@@ -67,6 +69,7 @@ def train_translate(manifest: Path, extracted: Path, out: Path, settings: Transl
         {"sequence_length": course.sequence_length, **asdict(corpus)},
         lambda directions: build_vocabulary(read_manifest(manifest), directions, data.units.clusters, corpus),
         write,
+        base,
     )
     size = PRESETS[settings.preset]["translate"]
     plan = StagePlan(
@@ -84,4 +87,4 @@ def train_translate(manifest: Path, extracted: Path, out: Path, settings: Transl
         },
         score=score,
     )
-    return run_stage(out, data, prepared, plan)
+    return run_stage(out, data, prepared, plan, base)

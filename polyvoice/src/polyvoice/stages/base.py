@@ -1,0 +1,75 @@
+"""A finished stage that another training begins with."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from polyvoice.errors import InputError
+from polyvoice.stages.stage_folder import VOCABULARY, StageCard, read_stage
+from polyvoice.tasks import Direction, languages_of
+from unitlm.checkpoint import load_model
+from unitlm.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from polyvoice.stages.presets import StageName
+    from speechunits.extracted import CodesInfo, UnitsInfo
+    from unitlm.model import Decoder
+
+
+@dataclass(frozen=True)
+class Base:
+    """The stage whose weights go on learning.
+
+    Attributes:
+        folder: where it lies: `RUN/model`, or a stage's folder in a bundle.
+        card: what it is.
+        vocabulary: its ids, which the new training keeps.
+    """
+
+    folder: Path
+    card: StageCard
+    vocabulary: Vocabulary
+
+    @classmethod
+    def open(cls, folder: str, stage: StageName) -> Base | None:
+        """Read all but the weights; None where `folder` is empty.
+
+        Raises:
+            InputError: there is no finished stage of this kind.
+        """
+        if not folder:
+            return None
+        path = Path(folder)
+        return cls(path, read_stage(path, stage), Vocabulary.load(path / VOCABULARY))
+
+    @cached_property
+    def digest(self) -> str:
+        """Of everything in its folder."""
+        digest = hashlib.sha256()
+        for path in sorted(self.folder.iterdir()):
+            digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
+        return digest.hexdigest()[:16]
+
+    def check_data(self, units: UnitsInfo, codes: CodesInfo | None) -> None:
+        """Raise InputError unless the data's units and codes are those that the model knows."""
+        for name, mine, found in (("units", self.card.units, units), ("codes", self.card.codes, codes)):
+            if mine != found:
+                raise InputError(f"{self.folder}: was trained on {name} of {mine}, and these are of {found}")
+
+    def check_languages(self, directions: Sequence[Direction]) -> None:
+        """Raise InputError unless the languages have the numbers that the model knows them by."""
+        mine, wanted = languages_of(self.card.directions), languages_of(directions)
+        if mine != wanted:
+            raise InputError(f"{self.folder}: knows {', '.join(mine)} in this order, not {', '.join(wanted)}")
+
+    def give_weights(self, model: Decoder) -> None:
+        """Copy the weights into a model; InputError when it has another shape."""
+        mine = load_model(self.folder).float()
+        if replace(mine.config, dropout=model.config.dropout) != model.config:
+            raise InputError(f"{self.folder}: the model has another shape than the preset gives")
+        model.load_state_dict(mine.state_dict())
