@@ -70,11 +70,14 @@ def in_house(session: nox.Session, program: str, *arguments: str, **environment:
 
 @nox.session(venv_backend="none", requires=["house"])
 def demo(session: nox.Session) -> None:
-    """Do both main jobs on real input and write demo/index.html."""
+    """Translate speech and describe molecules, both ways and on real input, and write demo/index.html."""
+    demo = ROOT / "demo"
     in_house(session, "molregpt", "caption", "OC(=O)C1=CC=CC=C1O")
     in_house(session, "molregpt", "generate", "The molecule is a monocarboxylic acid and a member of phenols.")
-    in_house(session, "molregpt", "samples", "demo")
-    session.log("look at %s", ROOT / "demo" / "index.html")
+    in_house(session, "molregpt", "samples", str(demo / "molecules"))
+    in_house(session, "polyvoice", "samples", str(demo / "speech"))
+    (demo / "index.html").write_bytes((ROOT / "docs" / "demo.html").read_bytes())
+    session.log("look at %s", demo / "index.html")
 
 
 @nox.session(venv_backend="none", requires=["house"])

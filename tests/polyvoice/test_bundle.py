@@ -55,7 +55,9 @@ def command(parts: dict[str, Path], out: Path, *options: str) -> list[str]:
 def packed(parts: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("packed")
     (home / "scores.json").write_text('{"asr_bleu": {"value": 12.3456, "n": 60}}')
-    assert run(command(parts, home / "small", "--scores", str(home / "scores.json"))) == 0
+    (home / "about.md").write_text("## Data\n\nToy words.\n")
+    options = ["--scores", str(home / "scores.json"), "--about", str(home / "about.md")]
+    assert run(command(parts, home / "small", *options)) == 0
     return home / "small"
 
 
@@ -71,8 +73,9 @@ def test_a_bundle_holds_everything_and_says_what_it_is(packed: Path, parts: dict
     card = (packed / "README.md").read_text()
     assert "en to es" in card
     assert "asr_bleu" in card
-    assert "12.35" in card
+    assert "- asr_bleu: 12.35 (n 60)" in card
     assert "| first_level |" in card
+    assert "## Data\n\nToy words.\n" in card
     svg = (packed / "curves.svg").read_text()
     assert all(stage in svg for stage in ("<svg", "first_level", "other_levels"))
 

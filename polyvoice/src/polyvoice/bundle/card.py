@@ -11,7 +11,9 @@ from unitlm.files import Json, replacing, write_text
 Rows = Sequence[Mapping[str, float]]
 
 
-def write_card(folder: Path, manifest: BundleManifest, sizes: Mapping[str, int], *, with_curves: bool) -> None:
+def write_card(
+    folder: Path, manifest: BundleManifest, sizes: Mapping[str, int], *, with_curves: bool, about: str = ""
+) -> None:
     """Write `README.md`.
 
     Args:
@@ -19,6 +21,7 @@ def write_card(folder: Path, manifest: BundleManifest, sizes: Mapping[str, int],
         manifest: what it is.
         sizes: bytes of each part.
         with_curves: whether `curves.svg` is there.
+        about: what its maker says of it, in Markdown.
     """
     directions = ", ".join(f"{way.source} to {way.target}" for way in manifest.directions)
     units, codes = manifest.units, manifest.codes
@@ -48,6 +51,8 @@ def write_card(folder: Path, manifest: BundleManifest, sizes: Mapping[str, int],
     lines += ["", "Also inside: " + ", ".join(f"{name} ({size / 1e6:.1f} MB)" for name, size in others.items()) + "."]
     if with_curves:
         lines += ["", "![Loss of each stage by training step](curves.svg)"]
+    if about.strip():
+        lines += ["", about.strip()]
     if manifest.scores:
         lines += ["", "## Scores", "", *_list_scores(manifest.scores)]
     write_text(folder / "README.md", "\n".join(lines) + "\n")
@@ -91,12 +96,25 @@ def draw_curves(metrics: Mapping[str, Rows], path: Path) -> bool:
 
 
 def _list_scores(scores: Mapping[str, Json], depth: int = 0) -> list[str]:
-    """Nested figures as a nested list."""
+    """Nested figures as a nested list, each score with its interval on one line."""
     lines = []
     for name, value in scores.items():
-        if isinstance(value, Mapping):
-            lines += [f"{'  ' * depth}- {name}:", *_list_scores(value, depth + 1)]
+        begin = f"{'  ' * depth}- {name}:"
+        if isinstance(value, Mapping) and "value" in value:
+            lines.append(f"{begin} {_show(value['value'])}{_show_interval(value)}")
+        elif isinstance(value, Mapping):
+            lines += [begin, *_list_scores(value, depth + 1)]
         else:
-            shown = f"{value:.4g}" if isinstance(value, float) else str(value)
-            lines.append(f"{'  ' * depth}- {name}: {shown}")
+            lines.append(f"{begin} {_show(value)}")
     return lines
+
+
+def _show(value: Json) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _show_interval(score: Mapping[str, Json]) -> str:
+    """What is known of a score beside its value."""
+    parts = [f"{_show(score['low'])} to {_show(score['high'])}"] if "low" in score and "high" in score else []
+    parts += [f"{name} {_show(value)}" for name, value in score.items() if name not in ("value", "low", "high")]
+    return f" ({', '.join(parts)})" if parts else ""

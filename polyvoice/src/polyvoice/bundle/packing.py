@@ -14,6 +14,7 @@ import torch
 from polyvoice.bundle.card import draw_curves, write_card
 from polyvoice.bundle.loading import require_same
 from polyvoice.bundle.manifest import BundleManifest, CodecPart, EncoderPart, StagePart, write_manifest
+from polyvoice.corpus.tables import read_text
 from polyvoice.errors import InputError
 from polyvoice.stages.duration.means import MeanDurations
 from polyvoice.stages.stage_folder import FILE, VOCABULARY, StageCard, read_stage, write_stage
@@ -48,6 +49,7 @@ class Parts:
         first_level: the synthesiser's first level.
         other_levels: the other levels; None for a codec of one level.
         scores: `scores.json` of an evaluation; None when there was none.
+        about: text in Markdown for the card, such as data, licences and limits; None for none.
         chained: directions, such as `zh-en`, that are translated by way of text unless the user wants otherwise.
     """
 
@@ -60,6 +62,7 @@ class Parts:
     first_level: Path
     other_levels: Path | None = None
     scores: Path | None = None
+    about: Path | None = None
     chained: tuple[str, ...] = ()
 
     @property
@@ -108,6 +111,7 @@ def pack_bundle(parts: Parts, out: Path, *, name: str, precision: Precision = "b
     found = CodesInfo(codec.identity, codec.levels, codec.codebook_size, codec.frame_rate_hz)
     require_same(f"{parts.codec}: the codec", found, codes)
     scores = {} if parts.scores is None else read_json(parts.scores)
+    about = "" if parts.about is None else read_text(parts.about)
 
     with _appearing(out) as folder:
         encoder_path = _copy(parts.encoder, folder / f"encoder{parts.encoder.suffix}")
@@ -128,7 +132,7 @@ def pack_bundle(parts: Parts, out: Path, *, name: str, precision: Precision = "b
         )
         curves = {stage: read_metrics(source.parent / "train") for stage, source in parts.stages.items()}
         drawn = draw_curves({stage: rows for stage, rows in curves.items() if rows}, folder / "curves.svg")
-        write_card(folder, manifest, part_sizes(folder), with_curves=drawn)
+        write_card(folder, manifest, part_sizes(folder), with_curves=drawn, about=about)
         write_manifest(folder, manifest)
     return manifest
 

@@ -22,6 +22,7 @@ class Bundle:
         duration: Run of `polyvoice train duration`.
         first_level: Run of `polyvoice train synthesize first-level`.
         other_levels: Run of `polyvoice train synthesize other-levels`; not for a codec of one level.
+        about: Text in Markdown for the card: data, licences, limits.
         chain: Direction, such as zh-en, that is translated better by way of text than directly.
         scores: scores.json of `polyvoice evaluate`, for the card.
         name: What the bundle is called; the folder's name when not given.
@@ -38,6 +39,7 @@ class Bundle:
     duration: Path
     first_level: Path
     other_levels: Path | None = None
+    about: Path | None = None
     chain: tuple[str, ...] = ()
     scores: Path | None = None
     name: str = ""
@@ -58,6 +60,7 @@ class Bundle:
             first_level=self.first_level,
             other_levels=self.other_levels,
             scores=self.scores,
+            about=self.about,
             chained=self.chain,
         )
         manifest = pack_bundle(parts, self.out, name=self.name or self.out.name, precision=self.precision)

@@ -88,6 +88,10 @@ class Translate:
         else:
             seconds = sum(sum(piece.seconds.values()) for piece in pieces)
             print(f"{self.out}: {spoken.duration_s:.2f} s of {self.to}, made in {seconds:.2f} s", file=sys.stderr)
+            for piece in pieces:
+                if piece.translation.text_heard is not None:  # it went by way of text
+                    print(f"  {language}: {piece.translation.text_heard}", file=sys.stderr)
+                    print(f"  {self.to}: {piece.translation.text_said}", file=sys.stderr)
 
 
 def _describe(piece: Piece) -> dict[str, object]:
