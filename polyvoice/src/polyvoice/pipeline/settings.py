@@ -35,9 +35,9 @@ class PipelineOptions:
     route: Route = "auto"
     beams: int = 1
     durations: Durations = "model"
-    temperature: float = 0.8
-    top_p: float = 0.9
-    best_of: int = 1
+    temperature: float = 0.7
+    top_p: float = 0.8
+    best_of: int = 4
     longest_piece_s: float = 10.0
     pause_s: float = 0.7
     longest_voice_s: float = 4.0
