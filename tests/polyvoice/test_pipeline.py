@@ -147,7 +147,7 @@ def bundle(corpus: list[tuple[Units, Units, int]], tmp_path_factory: pytest.Temp
     (home / "bundle.json").write_text("{}")
     parts = SimpleNamespace(
         folder=home,
-        manifest=SimpleNamespace(name="tones", directions=directions),
+        manifest=SimpleNamespace(name="tones", directions=directions, choose_route=lambda source, target: "direct"),
         encoder=ToneEncoder(),
         kmeans=KMeans(np.eye(UNITS, dtype=np.float32), Provenance("tones", 50.0, UNITS, 0, "test")),
         codec=codec,
