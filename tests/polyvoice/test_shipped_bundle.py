@@ -50,8 +50,7 @@ def test_the_command_needs_nothing_but_a_recording(
         assert 0.4 < spoken.duration / heard.duration < 2.5
         said = " ".join(piece["text_said"] for piece in told["pieces"])
         assert said
-        if (
-            row.source_lang == "en"
-        ):  # of which it hears four characters in five; Chinese it often takes for another phrase
+        # Of English it hears four characters in five; Chinese it often takes for another phrase.
+        if row.source_lang == "en":
             assert row.target_text
             assert count_edits(said, row.target_text) < 0.5 * len(row.target_text)
