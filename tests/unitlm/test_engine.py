@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from unitlm import language_model
 from unitlm.adapt import LoraConfig, PromptConfig, add_lora, add_prompt, prompt_ids
@@ -21,7 +22,8 @@ from unitlm.drafts import generate_with_drafts
 from unitlm.engine import tiles
 from unitlm.engine.choosing import choose_columns
 from unitlm.engine.decoder import PackedDecoder
-from unitlm.engine.packing import pack
+from unitlm.engine.kernels import pair_columns
+from unitlm.engine.packing import Matrix, pack
 from unitlm.errors import InputError
 from unitlm.generate import Continuation, generate, prefill
 from unitlm.language_model import LanguageModel, Precision, pack_decoder
@@ -303,21 +305,58 @@ def test_adapters_are_packed_with_the_decoder(make_decoder: Callable[..., Decode
     assert same(ours, generate(prompted, prompts, CHOICES, limit=9))
 
 
+@pytest.mark.parametrize("positions", range(1, 7))
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_tiles_need_no_special_instruction(precision: Precision, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tiles_need_no_special_instruction(
+    precision: Precision, positions: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(tiles, "has_vnni", lambda: False)
-    weight = torch.randn(64, 20, generator=torch.Generator().manual_seed(0))
-    matrix, tile = pack([weight], precision), tiles.make_tile(3)
-    x, y = np.random.default_rng(0).standard_normal((3, 20)).astype(np.float32), np.zeros((3, 64), np.float32)
+    monkeypatch.setattr(tiles, "has_pairs", lambda: False)
+    x, weight = make_product(positions, 20)
+    tolerance = {"fp32": 1e-5, "bf16": 0.05, "int8": 0.1}[precision]
+    y = run_tile(pack([weight], precision), positions, x, np.empty(0, np.float32))
+    np.testing.assert_allclose(y, x @ weight.numpy().T, atol=tolerance)
+
+
+@pytest.mark.skipif(not tiles.has_pairs(), reason="a processor without AVX2")
+@pytest.mark.parametrize("positions", range(1, 7))
+def test_eight_bits_by_pairs_of_columns(positions: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiles, "has_vnni", lambda: False)
+    x, weight = make_product(positions, 1200)  # two whole blocks of words, and a part of one
+    matrix = pack([weight], "int8")
+    scale = weight.abs().amax(dim=1).numpy() / 127
+    rounded = np.rint(weight.numpy() / scale[:, None])
+    pairs, scales = pair_columns(x)
+    whole = pairs.reshape(positions, 300, 4)[:, :, [0, 2, 1, 3]].reshape(positions, 1200).astype(np.float64)
+    assert np.abs(whole - x / scales[:, None]).max() < 0.51
+    y = run_tile(matrix, positions, pairs, scales)
+    np.testing.assert_allclose(y, (whole @ rounded.T) * scales[:, None] * scale, rtol=1e-5, atol=1e-5)
+    largest = np.full((positions, 1200), 3.0, np.float32)  # sums of a block that just fit into 32 bits
+    pairs, scales = pair_columns(largest)
+    y = run_tile(pack([torch.full((64, 1200), -2.0)], "int8"), positions, pairs, scales)
+    np.testing.assert_allclose(y, -7200, rtol=1e-6)
+
+
+def make_product(positions: int, columns: int) -> tuple[NDArray[np.float32], torch.Tensor]:
+    """Random inputs [positions, columns] and weights [64, columns]."""
+    weight = torch.randn(64, columns, generator=torch.Generator().manual_seed(0))
+    return np.random.default_rng(0).standard_normal((positions, columns)).astype(np.float32), weight
+
+
+def run_tile(
+    matrix: Matrix, positions: int, inputs: NDArray[np.generic], scales: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """What a tile makes of prepared inputs and the one group of a matrix."""
+    tile, y = tiles.make_tile(positions), np.zeros((positions, 64), np.float32)
 
     @numba.njit
-    def run(weights, scales, x, y):  # type: ignore[no-untyped-def]
-        at = weights.ctypes.data, weights.shape[2], scales.ctypes.data, 0
-        tile(weights, (at[0], at[1], at[2], 0, x.ctypes.data, x.strides[0], 0, y.ctypes.data, y.strides[0]))
+    def run(weights, row_scales, inputs, scales, y):  # type: ignore[no-untyped-def]
+        at = weights.ctypes.data, weights.shape[3], row_scales.ctypes.data, inputs.ctypes.data, scales.ctypes.data
+        place = y.ctypes.data, y.strides[0]
+        tile(weights, (at[0], at[1], at[2], 0, at[3], inputs.strides[0], at[4], place[0], place[1]))
 
-    run(matrix.weights, matrix.scales, x, y)
-    tolerance = {"fp32": 1e-5, "bf16": 0.03, "int8": 0.1}[precision]
-    np.testing.assert_allclose(y, x @ weight.numpy().T, atol=tolerance)
+    run(matrix.weights, matrix.scales, inputs, scales, y)
+    return y
 
 
 def test_what_cannot_be_packed_stays_as_it_is(

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from unitlm.engine.vector_code import LANES
 from unitlm.language_model import Precision
 
 COLUMNS_IN_WORD: dict[Precision, int] = {"fp32": 1, "bf16": 2, "int8": 4}
@@ -51,7 +52,7 @@ def pack(layers: Sequence[Tensor], precision: Precision) -> Matrix:
     count, (rows, columns) = len(layers), layers[0].shape
     padded_rows, padded_columns = round_up(rows, GROUP), round_up(columns, COLUMN_MULTIPLE)
     in_word = COLUMNS_IN_WORD[precision]
-    shape = (count, padded_rows // GROUP, padded_columns // in_word, GROUP * in_word)
+    shape = (count, padded_rows // GROUP, GROUP // LANES, padded_columns // in_word, LANES * in_word)
     kind = {"fp32": np.float32, "bf16": np.uint16, "int8": np.int8}[precision]
     # numpy asks for huge pages where torch does not: with 4 kB pages every few rows would miss the page table's cache.
     weights = np.zeros(shape, kind)
@@ -69,6 +70,6 @@ def pack(layers: Sequence[Tensor], precision: Precision) -> Matrix:
             values = np.rint(padded / scale[:, None]).astype(np.int8)
             scales[layer] = scale
             sums[layer] = INPUT_SHIFT * values.sum(axis=1, dtype=np.int32)
-        grouped = values.reshape(shape[1], GROUP, shape[2], in_word)
-        weights[layer] = grouped.transpose(0, 2, 1, 3).reshape(shape[1:])
+        grouped = values.reshape(shape[1], shape[2], LANES, shape[3], in_word)
+        weights[layer] = grouped.transpose(0, 1, 3, 2, 4).reshape(shape[1:])
     return Matrix(weights, scales, sums)

@@ -19,7 +19,8 @@ _code: Any = cgutils  # which has no types
 
 LANES = 16
 """Lanes of 32 bits in a vector."""
-BYTE, INT, LONG, FLOAT = ir.IntType(8), ir.IntType(32), ir.IntType(64), ir.FloatType()
+BYTE, SHORT, INT, LONG = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64)
+FLOAT = ir.FloatType()
 INTS, FLOATS = ir.VectorType(INT, LANES), ir.VectorType(FLOAT, LANES)
 VECTOR_BYTES = 4 * LANES
 
@@ -33,6 +34,10 @@ class VectorWriter:
     def add(self, address: ir.Value, offset: int | ir.Value) -> ir.Value:
         """An address so many bytes further on."""
         return self.builder.add(address, ir.Constant(LONG, offset) if isinstance(offset, int) else offset)
+
+    def multiply(self, left: ir.Value, right: ir.Value) -> ir.Value:
+        """The product of two integers."""
+        return self.builder.mul(left, right)
 
     def times(self, value: ir.Value, factor: int) -> ir.Value:
         """A multiple of an integer."""
@@ -59,11 +64,11 @@ class VectorWriter:
         """A vector with the same number in all lanes."""
         undefined = ir.Constant(vector, ir.Undefined)
         first = self.builder.insert_element(undefined, scalar, ir.Constant(INT, 0))
-        return self.shuffle(first, undefined, [0] * LANES)
+        return self.shuffle(first, undefined, [0] * vector.count)
 
     def shuffle(self, first: ir.Value, second: ir.Value, lanes: list[int]) -> ir.Value:
-        """A vector of lanes of two others; those of the second count from 16."""
-        return self.builder.shuffle_vector(first, second, ir.Constant(INTS, lanes))
+        """A vector of lanes of two others; those of the second are counted behind those of the first."""
+        return self.builder.shuffle_vector(first, second, ir.Constant(ir.VectorType(INT, len(lanes)), lanes))
 
     def multiply_add(self, left: ir.Value, right: ir.Value, total: ir.Value) -> ir.Value:
         """Rounded once: left * right + total."""
@@ -80,10 +85,23 @@ class VectorWriter:
         with _code.for_range(self.builder, count) as loop:
             yield loop.index
 
+    def blocks(self, count: ir.Value, size: int) -> Iterator[tuple[ir.Value, ir.Value]]:
+        """A loop over blocks of at most `size` of `count` elements: the first of each, and how many there are."""
+        length = ir.Constant(LONG, size)
+        rounded = self.builder.sdiv(self.add(count, size - 1), length)
+        with self.loop(rounded) as index:
+            first = self.builder.mul(index, length)
+            left = self.builder.sub(count, first)
+            yield first, self.builder.select(self.builder.icmp_signed("<", left, length), left, length)
+
+    def variable(self, value: ir.Value) -> Any:
+        """A variable that starts as a value; it becomes a register."""
+        return _code.alloca_once_value(self.builder, value)
+
     def zeros(self, vector: ir.Type, *shape: int) -> Any:
         """Variables that start at zero, nested lists of them by shape; they become registers."""
         if not shape:
-            return _code.alloca_once_value(self.builder, ir.Constant(vector, None))
+            return self.variable(ir.Constant(vector, None))
         return [self.zeros(vector, *shape[1:]) for _ in range(shape[0])]
 
     def _pointer(self, address: ir.Value, element: ir.Type, offset: int) -> ir.Value:
