@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
 
 import numba
 import numpy as np
@@ -19,7 +21,7 @@ from unitlm.aligned import AlignedLine, generate_aligned
 from unitlm.beam import beam_search
 from unitlm.cache import KeyValueCache
 from unitlm.drafts import generate_with_drafts
-from unitlm.engine import tiles
+from unitlm.engine import team, tiles
 from unitlm.engine.choosing import choose_columns
 from unitlm.engine.decoder import PackedDecoder
 from unitlm.engine.kernels import pair_columns
@@ -303,6 +305,65 @@ def test_adapters_are_packed_with_the_decoder(make_decoder: Callable[..., Decode
     prompts = [[*prompt_ids(prompted), *prompt] for prompt in PROMPTS]
     ours = generate(PackedDecoder(prompted, "fp32"), prompts, CHOICES, limit=9)
     assert same(ours, generate(prompted, prompts, CHOICES, limit=9))
+
+
+@pytest.fixture
+def three_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """All work is shared by three threads, however little it is."""
+    monkeypatch.setattr(team, "_LEAST_WORK", 1.0)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("three_threads")
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_threads_give_the_same_to_the_last_bit(make_decoder: Callable[..., Decoder], precision: Precision) -> None:
+    packed = PackedDecoder(make_decoder(2, feed_forward_width=150, vocabulary_size=300), precision)
+    ids = torch.randint(40, (3, 23), generator=torch.Generator().manual_seed(1))
+    choices = Choices(start=70, stop=290, end=1)
+    together = read(packed, ids, [20, 1, 1, 1], choices)
+    torch.set_num_threads(1)
+    assert torch.equal(read(packed, ids, [20, 1, 1, 1], choices), together)
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_calls_at_the_same_time_do_not_wait_for_each_other_for_ever(make_decoder: Callable[..., Decoder]) -> None:
+    packed = PackedDecoder(make_decoder(1), "fp32")
+    alone = generate(packed, PROMPTS, CHOICES, limit=25)
+    with ThreadPoolExecutor(4) as pool:
+        calls = [pool.submit(generate, packed, PROMPTS, CHOICES, limit=25) for _ in range(12)]
+        assert all(call.result(timeout=60) == alone for call in calls)
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_a_forked_process_starts_its_own_threads(make_decoder: Callable[..., Decoder]) -> None:
+    packed = PackedDecoder(make_decoder(1), "fp32")
+    here = generate(packed, PROMPTS, CHOICES, limit=9)
+    with ProcessPoolExecutor(1, get_context("fork"), initializer=_keep, initargs=(packed,)) as pool:
+        assert pool.submit(_write_there).result(timeout=60) == here
+
+
+_KEPT: list[PackedDecoder] = []
+
+
+def _keep(packed: PackedDecoder) -> None:
+    _KEPT.append(packed)
+
+
+def _write_there() -> list[Continuation]:
+    return generate(_KEPT[0], PROMPTS, CHOICES, limit=9)
+
+
+def test_a_failing_member_is_told_of() -> None:
+    def fail(member: team.Member) -> None:
+        if member.place:
+            raise ValueError(member.place)
+
+    with pytest.raises(ValueError, match="1"):
+        team.TEAM.run(2, fail)
+    assert team.TEAM.run(2, lambda member: member.members) == 2
 
 
 @pytest.mark.parametrize("positions", range(1, 7))

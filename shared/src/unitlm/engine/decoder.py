@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from unitlm.adapt import LoraLinear
 from unitlm.cache import KeyValueCache
 from unitlm.engine.choosing import pick_best
-from unitlm.engine.kernels import Floats, Heads, Ints, Layers, Places, normalize, run_layers, score_ids
-from unitlm.engine.packing import pack
+from unitlm.engine.kernels import Buffers, Floats, Heads, Ints, Layers, Places, normalize, run_layers, score_ids
+from unitlm.engine.packing import COLUMN_MULTIPLE, GROUP, pack, round_up
+from unitlm.engine.team import TEAM, Member, choose_members
 from unitlm.errors import InputError
 from unitlm.language_model import Precision
 from unitlm.model import Decoder, rotary_angles
@@ -54,6 +55,9 @@ class PackedDecoder:
             gate_up=pack(_projections(decoder, "feed_forward.gate_up"), precision),
             down=pack(_projections(decoder, "feed_forward.down"), precision),
         )
+        self._inner = (config.heads * config.head_width, config.feed_forward_width)
+        projections = (self._layers.query_key_value, self._layers.output, self._layers.gate_up, self._layers.down)
+        self._weights = sum(matrix.weights.size for matrix in projections)
         self._norm = _array(decoder.norm.weight)
         self._head = pack([decoder.head.weight], precision)
         self._table = _array(decoder.embedding.weight)
@@ -119,22 +123,38 @@ class PackedDecoder:
         """Run the blocks over embedded positions [M, D], which are left as they are; hidden states [M, D]."""
         if cache.capacity > len(self._cosines):
             self._cosines, self._sines = self._angles(cache.capacity)
-        stream = np.array(hidden, np.float32, order="C")
-        epsilon = self.config.norm_epsilon
-        run_layers(
-            self._layers,
-            self._heads,
-            self.config.feed_forward_width,
-            epsilon,
-            stream,
-            places,
-            self._cosines,
-            self._sines,
-            cache.keys.numpy(),
-            cache.values.numpy(),
-        )
+        embedded = np.ascontiguousarray(hidden, np.float32)
+        epsilon, buffers = self.config.norm_epsilon, self._buffers(len(embedded))
+        keys, values = cache.keys.numpy(), cache.values.numpy()
+
+        def run_as(member: Member) -> Floats:
+            return run_layers(
+                self._layers,
+                self._heads,
+                self.config.feed_forward_width,
+                epsilon,
+                embedded,
+                places,
+                self._cosines,
+                self._sines,
+                keys,
+                values,
+                buffers,
+                member,
+            )
+
+        stream: Floats = TEAM.run(choose_members(len(embedded) * self._weights), run_as)
         normalize(stream, self._norm, epsilon, stream)
         return stream
+
+    def _buffers(self, positions: int) -> Buffers:
+        """Memory for so many positions."""
+        layers = self._layers
+        wide = [len(matrix.weights[0]) * GROUP for matrix in (layers.query_key_value, layers.output, layers.gate_up)]
+        projected, update, gate_up = (np.empty((positions, width), np.float32) for width in wide)
+        padded = [round_up(width, COLUMN_MULTIPLE) for width in self._inner]
+        attended, gated = (np.zeros((positions, width), np.float32) for width in padded)
+        return Buffers(projected, attended, update, gate_up, gated)
 
     def score(self, hidden: Tensor, choices: Choices) -> Tensor:
         """Logits [..., N] of what may be chosen, for hidden states [..., D]."""
@@ -150,7 +170,15 @@ class PackedDecoder:
     def score_array(self, hidden: Floats, choices: Choices) -> Floats:
         """The same for arrays [M, D]."""
         end = -1 if choices.end is None else choices.end
-        return score_ids(self._head, hidden, choices.start, choices.stop, end)
+        groups = -(-choices.stop // GROUP) - choices.start // GROUP
+        wide = np.empty((len(hidden), groups * GROUP), np.float32)
+        scores = np.empty((len(hidden), choices.stop - choices.start + (end >= 0)), np.float32)
+
+        def score_as(member: Member) -> None:
+            score_ids(self._head, hidden, choices.start, choices.stop, end, wide, scores, member)
+
+        TEAM.run(choose_members(wide.size * self.config.width), score_as)
+        return scores
 
     def _angles(self, capacity: int) -> tuple[Floats, Floats]:
         """Cosines and sines [T, C / 2] for at least `capacity` positions."""

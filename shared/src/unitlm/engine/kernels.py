@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from unitlm.engine.attention_tiles import SLOTS, make_blend, score_slots
 from unitlm.engine.compiled import compiled
 from unitlm.engine.packing import COLUMN_MULTIPLE, GROUP, INPUT_SHIFT, Matrix
+from unitlm.engine.team import Member, meet, share
 from unitlm.engine.tiles import has_pairs, has_vnni, make_tile
 from unitlm.engine.vector_code import LANES
 
@@ -55,6 +56,24 @@ class Heads(NamedTuple):
     queries: int
     groups: int
     width: int
+
+
+class Buffers(NamedTuple):
+    """What the members of a team write for each other, for M positions: projections [M, N], and inputs of the next.
+
+    Attributes:
+        projected: Queries, keys and values.
+        attended: What attention gives, padded by zeros.
+        update: What is added to the residual stream.
+        gate_up: Gates and what they let through.
+        gated: Their product, padded by zeros.
+    """
+
+    projected: Floats
+    attended: Floats
+    update: Floats
+    gate_up: Floats
+    gated: Floats
 
 
 class Places(NamedTuple):
@@ -154,16 +173,20 @@ def _prepare_for(weights: Any, x: Any) -> Callable[..., Any]:  # noqa: ARG001 - 
 
 
 @compiled
-def multiply(matrix: Matrix, layer: int, first: int, x: Floats, y: Floats) -> None:
-    """Write x @ matrix[layer].T for x [M, K], starting at group `first`, as far as y [M, N] reaches."""
+def multiply(matrix: Matrix, layer: int, first: int, x: Floats, y: Floats, member: Member) -> None:
+    """Write x @ matrix[layer].T for x [M, K], starting at group `first`, as far as y [M, N] reaches.
+
+    A member does its part of the groups.
+    """
     weights, scales, sums = matrix.weights[layer], matrix.scales[layer], matrix.sums[layer]
     words = weights.shape[2]
     inputs, input_scales = _prepare(weights, x)
     weights_at, scales_at, sums_at = weights.ctypes.data, scales.ctypes.data, sums.ctypes.data
     input_stride, output_stride = inputs.strides[0], y.strides[0]
+    begin, behind = share(y.shape[1] // GROUP, member)
     for block in range(0, x.shape[0], _BLOCK):
         stop = min(block + _BLOCK, x.shape[0])
-        for column in range(y.shape[1] // GROUP):
+        for column in range(begin, behind):
             group, position = first + column, block
             while position < stop:
                 # Prepared inputs live as long as they are named in the loop; their address alone would not keep them.
@@ -194,25 +217,36 @@ def multiply(matrix: Matrix, layer: int, first: int, x: Floats, y: Floats) -> No
 
 @compiled
 def turn_and_store(
-    projected: Floats, heads: Heads, places: Places, cosines: Floats, sines: Floats, keys: Floats, values: Floats
+    projected: Floats,
+    heads: Heads,
+    places: Places,
+    cosines: Floats,
+    sines: Floats,
+    keys: Floats,
+    values: Floats,
+    member: Member,
 ) -> None:
-    """Rotate queries and keys in `projected` [M, (H + 2G) * C] in place; copy keys and values to [B, G, T, C]."""
-    half = heads.width // 2
-    for position in range(projected.shape[0]):
+    """Rotate queries and keys in `projected` [M, (H + 2G) * C] in place; copy keys and values to [B, G, T, C].
+
+    A member does so for its part of the heads of all positions.
+    """
+    half, turned = heads.width // 2, heads.queries + heads.groups
+    begin, behind = share(projected.shape[0] * turned, member)
+    for item in range(begin, behind):
+        position, head = item // turned, item % turned
         row, slot = places.rows[position], places.slots[position]
-        for head in range(heads.queries + heads.groups):
-            start = head * heads.width
-            for column in range(half):
-                cosine, sine = cosines[slot, column], sines[slot, column]
-                left = projected[position, start + column]
-                right = projected[position, start + half + column]
-                projected[position, start + column] = left * cosine - right * sine
-                projected[position, start + half + column] = right * cosine + left * sine
-        for group in range(heads.groups):
-            key_start = (heads.queries + group) * heads.width
-            value_start = key_start + heads.groups * heads.width
+        start = head * heads.width
+        for column in range(half):
+            cosine, sine = cosines[slot, column], sines[slot, column]
+            left = projected[position, start + column]
+            right = projected[position, start + half + column]
+            projected[position, start + column] = left * cosine - right * sine
+            projected[position, start + half + column] = right * cosine + left * sine
+        group = head - heads.queries
+        if group >= 0:
+            value_start = start + heads.groups * heads.width
             for column in range(heads.width):
-                keys[row, group, slot, column] = projected[position, key_start + column]
+                keys[row, group, slot, column] = projected[position, start + column]
                 values[row, group, slot, column] = projected[position, value_start + column]
 
 
@@ -220,12 +254,12 @@ def turn_and_store(
 def score(query: Floats, keys: Floats, visible: int, scores: Floats) -> None:
     """Products of a query [C] with the first `visible` of keys [T, C]."""
     width = query.shape[0]
-    vectors = width // LANES
+    vectors = width // SLOTS
     whole = visible // SLOTS * SLOTS
     for slot in range(0, whole, SLOTS):
         key_at = keys.ctypes.data + slot * keys.strides[0]
         score_slots(keys, (query.ctypes.data, key_at, scores.ctypes.data + 4 * slot, keys.strides[0], vectors))
-        for column in range(vectors * LANES, width):
+        for column in range(vectors * SLOTS, width):
             for other in range(slot, slot + SLOTS):
                 scores[other] += query[column] * keys[other, column]
     for slot in range(whole, visible):
@@ -269,33 +303,43 @@ def blend(weights: Floats, values: Floats, result: Floats) -> None:
 
 
 @compiled
-def attend(projected: Floats, heads: Heads, places: Places, keys: Floats, values: Floats, out: Floats) -> None:
-    """Attention of the queries in `projected` over what each position sees; `out` is [M, H * C] or wider."""
+def attend(
+    projected: Floats, heads: Heads, places: Places, keys: Floats, values: Floats, out: Floats, member: Member
+) -> None:
+    """Attention of the queries in `projected` over what each position sees; `out` is [M, H * C] or wider.
+
+    A member takes every so manieth query: later positions of a prompt see more.
+    """
     width = heads.width
     in_group = heads.queries // heads.groups
     scale = np.float32(1.0 / math.sqrt(width))
     scores = np.empty(keys.shape[2], np.float32)
-    for position in range(projected.shape[0]):
+    for item in range(member.place, projected.shape[0] * heads.queries, member.members):
+        position, head = item // heads.queries, item % heads.queries
         row, visible = places.rows[position], places.visible[position]
-        for head in range(heads.queries):
-            start, stop = head * width, (head + 1) * width
-            score(projected[position, start:stop], keys[row, head // in_group], visible, scores)
-            total = soften(scores[:visible], scale)
-            result = out[position, start:stop]
-            blend(scores[:visible], values[row, head // in_group], result)
-            for column in range(width):
-                result[column] /= total
+        start, stop = head * width, (head + 1) * width
+        score(projected[position, start:stop], keys[row, head // in_group], visible, scores)
+        total = soften(scores[:visible], scale)
+        result = out[position, start:stop]
+        blend(scores[:visible], values[row, head // in_group], result)
+        for column in range(width):
+            result[column] /= total
 
 
 @compiled
-def gate(gate_up: Floats, inner: int, out: Floats) -> None:
-    """SwiGLU: silu(gate) * up of [M, gate and up]; `out` is [M, inner] or wider."""
+def gate(gate_up: Floats, inner: int, out: Floats, member: Member) -> None:
+    """SwiGLU: silu(gate) * up of [M, gate and up]; `out` is [M, inner] or wider. A member's part of the columns."""
+    # Whole groups, so that vector code ends where it ends for one member, and rounds alike.
+    begin, behind = share(-(-inner // GROUP), member)
+    start, stop = begin * GROUP, min(behind * GROUP, inner)
     for position in range(gate_up.shape[0]):
-        for column in range(inner):
-            x = gate_up[position, column]
+        gates, passing = gate_up[position, start:stop], gate_up[position, inner + start : inner + stop]
+        result = out[position, start:stop]
+        for column in range(result.shape[0]):
+            x = gates[column]
             small = exponential(-abs(x))
             sigmoid = (np.float32(1.0) if x >= 0 else small) / (np.float32(1.0) + small)
-            out[position, column] = x * sigmoid * gate_up[position, inner + column]
+            result[column] = x * sigmoid * passing[column]
 
 
 @compiled
@@ -324,52 +368,78 @@ def run_layers(
     sines: Floats,
     keys: Floats,
     values: Floats,
-) -> None:
-    """Run all layers over embedded positions, in place.
+    buffers: Buffers,
+    member: Member,
+) -> Floats:
+    """Run all layers over embedded positions, as one of those who do so together.
 
     Args:
         layers: Packed weights.
         heads: The shape of attention.
         inner: Inner width of SwiGLU.
         epsilon: Of RMSNorm.
-        hidden: Residual stream of the new positions [M, D].
+        hidden: Embedded positions [M, D]; they stay as they are.
         places: Where they stand.
         cosines: Of the rotary angles by position, [at least T, C / 2].
         sines: The same.
         keys: Of all layers [L, B, G, T, C]; the positions' own are written.
         values: The same.
+        buffers: The same for all members.
+        member: Which of them this is.
+
+    Returns:
+        The residual stream [M, D], the same for all members: adding and normalising it is little work, so each does
+        all of it for itself.
     """
-    positions, width = hidden.shape
-    normalized, attended = padded(positions, width), padded(positions, heads.queries * heads.width)
-    gated = padded(positions, inner)
-    projected = np.empty((positions, layers.query_key_value.weights.shape[1] * GROUP), np.float32)
-    gate_up = np.empty((positions, layers.gate_up.weights.shape[1] * GROUP), np.float32)
-    update = np.empty((positions, layers.output.weights.shape[1] * GROUP), np.float32)
+    stream = hidden.copy()
+    normalized = padded(hidden.shape[0], hidden.shape[1])
+    projected, update, gate_up = buffers.projected, buffers.update, buffers.gate_up
     for layer in range(keys.shape[0]):
-        normalize(hidden, layers.attention_norm[layer], epsilon, normalized)
-        multiply(layers.query_key_value, layer, 0, normalized, projected)
-        turn_and_store(projected, heads, places, cosines, sines, keys[layer], values[layer])
-        attend(projected, heads, places, keys[layer], values[layer], attended)
-        multiply(layers.output, layer, 0, attended, update)
-        add(hidden, update)
-        normalize(hidden, layers.feed_forward_norm[layer], epsilon, normalized)
-        multiply(layers.gate_up, layer, 0, normalized, gate_up)
-        gate(gate_up, inner, gated)
-        multiply(layers.down, layer, 0, gated, update)
-        add(hidden, update)
+        normalize(stream, layers.attention_norm[layer], epsilon, normalized)
+        multiply(layers.query_key_value, layer, 0, normalized, projected, member)
+        meet(member)
+        turn_and_store(projected, heads, places, cosines, sines, keys[layer], values[layer], member)
+        meet(member)
+        attend(projected, heads, places, keys[layer], values[layer], buffers.attended, member)
+        meet(member)
+        multiply(layers.output, layer, 0, buffers.attended, update, member)
+        meet(member)
+        add(stream, update)
+        normalize(stream, layers.feed_forward_norm[layer], epsilon, normalized)
+        multiply(layers.gate_up, layer, 0, normalized, gate_up, member)
+        meet(member)
+        gate(gate_up, inner, buffers.gated, member)
+        meet(member)
+        multiply(layers.down, layer, 0, buffers.gated, update, member)
+        meet(member)
+        add(stream, update)
+    return stream
 
 
 @compiled
-def score_ids(head: Matrix, hidden: Floats, start: int, stop: int, end: int) -> Floats:
-    """Logits [M, stop - start, and one more if end >= 0] for hidden states [M, D] behind the last norm."""
-    count = stop - start + (1 if end >= 0 else 0)
-    positions = hidden.shape[0]
-    scores = np.empty((positions, count), np.float32)
+def score_ids(
+    head: Matrix, hidden: Floats, start: int, stop: int, end: int, wide: Floats, scores: Floats, member: Member
+) -> None:
+    """Write logits of ids from `start` to before `stop`, and of `end` if it is not negative, for hidden states [M, D].
+
+    Args:
+        head: The packed matrix of all ids.
+        hidden: Behind the last norm.
+        start: First id.
+        stop: The id behind the last.
+        end: One more id, whose logits come last.
+        wide: For those of all groups that the ids belong to; the same for all members.
+        scores: Where they go, [M, stop - start, and one more if there is an end].
+        member: Which of those who work together this is.
+    """
+    positions, count = scores.shape
     inputs = padded(positions, hidden.shape[1])
     inputs[:, : hidden.shape[1]] = hidden
     first = start // GROUP
-    wide = np.empty((positions, (-(-stop // GROUP) - first) * GROUP), np.float32)
-    multiply(head, 0, first, inputs, wide)
+    multiply(head, 0, first, inputs, wide, member)
+    meet(member)
+    if member.place:
+        return
     for position in range(positions):
         for column in range(stop - start):
             scores[position, column] = wide[position, start - first * GROUP + column]
@@ -380,7 +450,6 @@ def score_ids(head: Matrix, hidden: Floats, start: int, stop: int, end: int) -> 
                 scores[position, count - 1] = wide[position, end - first * GROUP]
         else:
             narrow = np.empty((positions, GROUP), np.float32)
-            multiply(head, 0, group, inputs, narrow)
+            multiply(head, 0, group, inputs, narrow, Member(member.gate, 0, 1))
             for position in range(positions):
                 scores[position, count - 1] = narrow[position, end - group * GROUP]
-    return scores

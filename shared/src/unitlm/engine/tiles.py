@@ -17,8 +17,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain, product
+from typing import Any
 
-import llvmlite.binding
 from llvmlite import ir
 from numba import types
 
@@ -33,6 +33,7 @@ from unitlm.engine.vector_code import (
     SHORT,
     VECTOR_BYTES,
     VectorWriter,
+    has_feature,
     vector_function,
 )
 
@@ -42,6 +43,7 @@ BLOCK_WORDS = 128
 """Words whose 8-bit columns times 16-bit inputs are added up exactly: 512 * 127 * 32767 < 2**31."""
 # Far enough ahead to bridge a page boundary, where hardware prefetching stops.
 _PREFETCH_BYTES = 2048
+_COLUMNS_IN_WORD: dict[Any, int] = {types.float32: 1, types.uint16: 2, types.int8: 4}
 _HALF_LANES, _HALF_BYTES = LANES // 2, VECTOR_BYTES // 2
 _HALF_INTS, _HALF_FLOATS = ir.VectorType(INT, _HALF_LANES), ir.VectorType(FLOAT, _HALF_LANES)
 _HALF_SHORTS = ir.VectorType(SHORT, LANES)
@@ -49,22 +51,18 @@ _HALF_SHORTS = ir.VectorType(SHORT, LANES)
 
 def has_vnni() -> bool:
     """Whether this processor multiplies and adds bytes in one instruction (AVX-512 VNNI)."""
-    return _has("avx512vnni")
+    return has_feature("avx512vnni")
 
 
 def has_pairs() -> bool:
     """Whether this processor multiplies 16-bit integers and adds neighbouring products in one instruction (AVX2)."""
-    return _has("avx2")
+    return has_feature("avx2")
 
 
 def vectors_at_once(positions: int) -> int:
     """How many vectors of a group are summed at once for so many inputs: what registers hold, and some left over."""
-    room = 24 if _has("avx512f") else 6
+    room = 24 if has_feature("avx512f") else 6
     return next(count for count in (4, 2, 1) if count == 1 or count * positions <= room)
-
-
-def _has(feature: str) -> bool:
-    return bool(llvmlite.binding.get_host_cpu_features().get(feature, False))
 
 
 @dataclass(frozen=True)
@@ -132,7 +130,7 @@ def _columns(writer: VectorWriter, kind: types.Type, address: ir.Value) -> list[
 def _write_float_tile(writer: VectorWriter, kind: types.Type, positions: int, operands: _Operands) -> None:
     """Sums in float32 over weights of any type."""
     builder, vectors = writer.builder, vectors_at_once(positions)
-    in_word = {types.float32: 1, types.uint16: 2, types.int8: 4}[kind]
+    in_word = _COLUMNS_IN_WORD[kind]
     for part in _parts(writer, operands, vectors):
         rows = _rows(writer, part, positions)
         totals = writer.zeros(FLOATS, positions, vectors)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
+import llvmlite.binding
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -23,6 +24,16 @@ BYTE, SHORT, INT, LONG = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntTy
 FLOAT = ir.FloatType()
 INTS, FLOATS = ir.VectorType(INT, LANES), ir.VectorType(FLOAT, LANES)
 VECTOR_BYTES = 4 * LANES
+
+
+def has_feature(name: str) -> bool:
+    """Whether this processor has an extension, by LLVM's name."""
+    return bool(llvmlite.binding.get_host_cpu_features().get(name, False))
+
+
+def is_x86() -> bool:
+    """Whether this is a processor of Intel's family."""
+    return bool(llvmlite.binding.get_process_triple().startswith(("x86_64", "i686")))
 
 
 class VectorWriter:
@@ -72,7 +83,7 @@ class VectorWriter:
 
     def multiply_add(self, left: ir.Value, right: ir.Value, total: ir.Value) -> ir.Value:
         """Rounded once: left * right + total."""
-        return self.call(f"llvm.fma.v{LANES}f32", FLOATS, left, right, total)
+        return self.call(f"llvm.fma.v{left.type.count}f32", left.type, left, right, total)
 
     def call(self, name: str, result: ir.Type, *arguments: ir.Value) -> ir.Value:
         """Call a function of LLVM's."""
