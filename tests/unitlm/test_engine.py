@@ -23,7 +23,7 @@ from unitlm.cache import KeyValueCache
 from unitlm.drafts import generate_with_drafts
 from unitlm.engine import team, tiles
 from unitlm.engine.choosing import choose_columns
-from unitlm.engine.decoder import PackedDecoder
+from unitlm.engine.decoder import PackedDecoder, make_scratch
 from unitlm.engine.kernels import pair_columns
 from unitlm.engine.packing import Matrix, pack
 from unitlm.errors import InputError
@@ -387,13 +387,13 @@ def test_eight_bits_by_pairs_of_columns(positions: int, monkeypatch: pytest.Monk
     matrix = pack([weight], "int8")
     scale = weight.abs().amax(dim=1).numpy() / 127
     rounded = np.rint(weight.numpy() / scale[:, None])
-    pairs, scales = pair_columns(x)
+    pairs, scales = prepare(x)
     whole = pairs.reshape(positions, 300, 4)[:, :, [0, 2, 1, 3]].reshape(positions, 1200).astype(np.float64)
     assert np.abs(whole - x / scales[:, None]).max() < 0.51
     y = run_tile(matrix, positions, pairs, scales)
     np.testing.assert_allclose(y, (whole @ rounded.T) * scales[:, None] * scale, rtol=1e-5, atol=1e-5)
     largest = np.full((positions, 1200), 3.0, np.float32)  # sums of a block that just fit into 32 bits
-    pairs, scales = pair_columns(largest)
+    pairs, scales = prepare(largest)
     y = run_tile(pack([torch.full((64, 1200), -2.0)], "int8"), positions, pairs, scales)
     np.testing.assert_allclose(y, -7200, rtol=1e-6)
 
@@ -402,6 +402,12 @@ def make_product(positions: int, columns: int) -> tuple[NDArray[np.float32], tor
     """Random inputs [positions, columns] and weights [64, columns]."""
     weight = torch.randn(64, columns, generator=torch.Generator().manual_seed(0))
     return np.random.default_rng(0).standard_normal((positions, columns)).astype(np.float32), weight
+
+
+def prepare(x: NDArray[np.float32]) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
+    """Inputs as pairs of columns, and their scales."""
+    scratch = make_scratch(*x.shape)
+    return pair_columns(x, scratch, team.ALONE), scratch.scales
 
 
 def run_tile(

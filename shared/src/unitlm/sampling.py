@@ -102,6 +102,11 @@ class Sampling:
     repetition_window: int = 0
     repetition_threshold: float = 0.1
 
+    @property
+    def sharpness(self) -> float:
+        """What logits are multiplied by; finite, so that temperatures next to 0 are like 0."""
+        return min(1 / self.temperature, 1e30)
+
     def __post_init__(self) -> None:
         if not 0 <= self.temperature < math.inf:
             raise InputError(f"sampling: temperature must be a number of at least 0, got {self.temperature}")
@@ -132,7 +137,7 @@ def choose(
     """
     if sampling.temperature == 0:
         return logits.argmax(dim=-1)
-    scaled = logits.float() / sampling.temperature
+    scaled = (logits.float() - logits.float().amax(dim=-1, keepdim=True)) * sampling.sharpness
     columns = draw(keep_top_p(keep_top_k(scaled, sampling.top_k), sampling.top_p), generator)
     if sampling.repetition_window and recent is not None:
         window = recent[:, -sampling.repetition_window :]
@@ -144,10 +149,11 @@ def choose(
 
 
 def draw(logits: Tensor, generator: torch.Generator | None) -> Tensor:
-    """One draw a row from softmax(logits): the largest of p / e with e exponential, which needs no host round trip."""
-    probabilities = F.softmax(logits.float(), dim=-1)
-    noise = torch.empty_like(probabilities).exponential_(generator=generator)
-    return (probabilities / noise.clamp(min=torch.finfo(torch.float32).tiny)).argmax(dim=-1)
+    """One draw a row from softmax(logits): where one random number falls among the cumulated probabilities."""
+    # In float64, so that a number below 1 times the sum stays below the sum, and nothing of probability 0 is drawn.
+    cumulated = F.softmax(logits.float(), dim=-1).double().cumsum(dim=-1)
+    points = torch.rand(*logits.shape[:-1], 1, generator=generator, device=logits.device)
+    return torch.searchsorted(cumulated, points * cumulated[..., -1:], right=True).squeeze(-1)
 
 
 def keep_top_k(logits: Tensor, k: int) -> Tensor:

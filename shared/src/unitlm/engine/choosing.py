@@ -11,10 +11,9 @@ from unitlm.engine.compiled import compiled
 from unitlm.engine.kernels import Floats, Ints, soften
 from unitlm.sampling import Sampling
 
-_NO_NOISE = np.empty((0, 0), np.float32)
+_NONE = np.empty(0, np.float32)
 # The bits of positive floats are ordered as the floats are, and those of 1.0 bound all probabilities.
 _BITS_OF_ONE = int(np.float32(1.0).view(np.int32))
-_TINY = np.finfo(np.float32).tiny
 
 
 @compiled
@@ -58,23 +57,29 @@ def keep_from(weights: Floats, cut: np.float32) -> None:
 
 
 @compiled
-def draw_one(weights: Floats, noise: Floats) -> int:
-    """The largest of weight / noise: a draw by weights if the noise is exponential."""
-    best, largest = 0, np.float32(-1.0)
+def draw_one(weights: Floats, point: np.float32) -> int:
+    """Where a number in [0, 1) falls among the cumulated weights: a draw by weights if it is random."""
+    total = 0.0
     for column in range(weights.shape[0]):
-        value = weights[column] / max(noise[column], np.float32(_TINY))
-        if value > largest:
-            best, largest = column, value
-    return best
+        total += weights[column]
+    wanted = point * total
+    last, cumulated = 0, 0.0
+    for column in range(weights.shape[0]):
+        cumulated += weights[column]
+        if cumulated > wanted:
+            return column
+        if weights[column] > 0:
+            last = column
+    return last  # the sum in another order was a trifle more
 
 
 @compiled
 def draw_columns(
     scores: Floats,
-    noise: Floats,
+    points: Floats,
     again: Floats,
     recent: Ints,
-    temperature: float,
+    sharpness: float,
     top_k: int,
     top_p: float,
     most_repeated: float,
@@ -85,10 +90,10 @@ def draw_columns(
 
     Args:
         scores: Logits [B, N].
-        noise: Exponential noise [B, N].
-        again: The same for second draws, [0, 0] for none.
+        points: Random numbers in [0, 1), [B].
+        again: The same for second draws, empty for none.
         recent: Columns chosen last [B, W].
-        temperature: As in `Sampling`.
+        sharpness: As in `Sampling`.
         top_k: The same.
         top_p: The same.
         most_repeated: How often a column may be among the recent ones before it is drawn again.
@@ -98,19 +103,19 @@ def draw_columns(
     for row in range(scores.shape[0]):
         largest = scores[row].max()
         weights[:] = scores[row]
-        soften(weights, np.float32(1.0 / temperature))
+        soften(weights, np.float32(sharpness))
         if 0 < top_k < weights.shape[0]:
             keep_from(weights, find_cut(weights, ones, float(top_k)))
         if top_p < 1.0:
             keep_from(weights, find_cut(weights, weights, top_p * float(weights.sum())))
-        column = draw_one(weights, noise[row])
+        column = draw_one(weights, points[row])
         if again.shape[0]:
             repeated = 0
             for one in recent[row]:
                 repeated += one == column
             if repeated > most_repeated:
                 weights[:] = scores[row]
-                soften(weights, np.float32(1.0 / temperature))
+                soften(weights, np.float32(sharpness))
                 column = draw_one(weights, again[row])
         columns[row] = column
         weights[:] = scores[row]
@@ -134,21 +139,17 @@ def choose_columns(
     """
     if sampling.temperature == 0:
         return pick_best(scores)
-    noise, again = _exponential(scores.shape, generator), _NO_NOISE
+    points, again = torch.rand(len(scores), generator=generator).numpy(), _NONE
     window = np.empty((len(scores), 0), np.int64)
     if sampling.repetition_window and recent is not None:
-        window, again = recent, _exponential(scores.shape, generator)
+        window, again = recent, torch.rand(len(scores), generator=generator).numpy()
     return draw_columns(
         scores,
-        noise,
+        points,
         again,
         window,
-        sampling.temperature,
+        sampling.sharpness,
         sampling.top_k,
         sampling.top_p,
         sampling.repetition_threshold * sampling.repetition_window,
     )
-
-
-def _exponential(shape: tuple[int, ...], generator: torch.Generator | None) -> Floats:
-    return torch.empty(shape).exponential_(generator=generator).numpy()

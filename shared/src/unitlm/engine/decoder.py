@@ -11,7 +11,18 @@ from torch import Tensor, nn
 from unitlm.adapt import LoraLinear
 from unitlm.cache import KeyValueCache
 from unitlm.engine.choosing import pick_best
-from unitlm.engine.kernels import Buffers, Floats, Heads, Ints, Layers, Places, normalize, run_layers, score_ids
+from unitlm.engine.kernels import (
+    Buffers,
+    Floats,
+    Heads,
+    Ints,
+    Layers,
+    Places,
+    Scratch,
+    normalize,
+    run_layers,
+    score_ids,
+)
 from unitlm.engine.packing import COLUMN_MULTIPLE, GROUP, pack, round_up
 from unitlm.engine.team import TEAM, Member, choose_members
 from unitlm.errors import InputError
@@ -154,7 +165,8 @@ class PackedDecoder:
         projected, update, gate_up = (np.empty((positions, width), np.float32) for width in wide)
         padded = [round_up(width, COLUMN_MULTIPLE) for width in self._inner]
         attended, gated = (np.zeros((positions, width), np.float32) for width in padded)
-        return Buffers(projected, attended, update, gate_up, gated)
+        scratch = make_scratch(positions, max(self.config.width, *self._inner))
+        return Buffers(projected, attended, update, gate_up, gated, scratch)
 
     def score(self, hidden: Tensor, choices: Choices) -> Tensor:
         """Logits [..., N] of what may be chosen, for hidden states [..., D]."""
@@ -174,8 +186,10 @@ class PackedDecoder:
         wide = np.empty((len(hidden), groups * GROUP), np.float32)
         scores = np.empty((len(hidden), choices.stop - choices.start + (end >= 0)), np.float32)
 
+        scratch = make_scratch(len(hidden), self.config.width)
+
         def score_as(member: Member) -> None:
-            score_ids(self._head, hidden, choices.start, choices.stop, end, wide, scores, member)
+            score_ids(self._head, hidden, choices.start, choices.stop, end, wide, scores, scratch, member)
 
         TEAM.run(choose_members(wide.size * self.config.width), score_as)
         return scores
@@ -187,6 +201,12 @@ class PackedDecoder:
         tables = rotary_angles(positions, self.config.head_width, self.config.rope_base, torch.float32)
         cosines, sines = (table[0, 0, :, :half].contiguous().numpy() for table in tables)
         return cosines, sines
+
+
+def make_scratch(positions: int, width: int) -> Scratch:
+    """Memory in which so many inputs of at most that width are prepared."""
+    data = np.empty((positions, 2 * round_up(width, COLUMN_MULTIPLE)), np.uint8)
+    return Scratch(data, np.empty(positions, np.float32))
 
 
 def _array(tensor: Tensor) -> Floats:

@@ -58,6 +58,18 @@ class Heads(NamedTuple):
     width: int
 
 
+class Scratch(NamedTuple):
+    """Where inputs of 8-bit weights are prepared, for M positions.
+
+    Attributes:
+        data: uint8 [M, 2 * K] for the widest inputs.
+        scales: What 16-bit integers are multiplied by, float32 [M].
+    """
+
+    data: NDArray[np.uint8]
+    scales: Floats
+
+
 class Buffers(NamedTuple):
     """What the members of a team write for each other, for M positions: projections [M, N], and inputs of the next.
 
@@ -67,6 +79,7 @@ class Buffers(NamedTuple):
         update: What is added to the residual stream.
         gate_up: Gates and what they let through.
         gated: Their product, padded by zeros.
+        scratch: For whatever is multiplied.
     """
 
     projected: Floats
@@ -74,6 +87,7 @@ class Buffers(NamedTuple):
     update: Floats
     gate_up: Floats
     gated: Floats
+    scratch: Scratch
 
 
 class Places(NamedTuple):
@@ -120,67 +134,80 @@ def normalize(x: Floats, weight: Floats, epsilon: float, out: Floats) -> None:
 
 
 @compiled
-def split_bytes(x: Floats) -> tuple[NDArray[np.uint8], Floats]:
-    """Inputs [M, K] as 16-bit integers shifted up to be positive: high bytes, then low bytes [M, 2 * K]; and scales."""
-    positions, columns = x.shape
-    split = np.empty((positions, 2 * columns), np.uint8)
-    scales = np.empty(positions, np.float32)
-    for position in range(positions):
-        largest = np.float32(1e-30)
-        for column in range(columns):
-            largest = max(largest, abs(x[position, column]))
-        scales[position] = largest / np.float32(32767.0)
-        factor = np.float32(32767.0) / largest
+def split_bytes(x: Floats, scratch: Scratch, member: Member) -> NDArray[np.uint8]:
+    """Inputs [M, K] as 16-bit integers shifted up to be positive: high bytes, then low bytes [M, 2 * K].
+
+    A member does its part of the positions; scales go into the scratch.
+    """
+    columns = x.shape[1]
+    begin, behind = share(x.shape[0], member)
+    for position in range(begin, behind):
+        factor = scale_input(x[position], scratch.scales, position)
+        high, low = scratch.data[position, :columns], scratch.data[position, columns : 2 * columns]
         for column in range(columns):
             # Half is added so that cutting off the fraction rounds to the nearest.
             shifted = np.int32(x[position, column] * factor + np.float32(256 * INPUT_SHIFT + 0.5))
-            split[position, column] = np.uint8(np.int32(shifted >> np.int32(8)))
-            split[position, columns + column] = np.uint8(np.int32(shifted & np.int32(255)))
-    return split, scales
+            high[column] = np.uint8(np.int32(shifted >> np.int32(8)))
+            low[column] = np.uint8(np.int32(shifted & np.int32(255)))
+    return scratch.data
 
 
 @compiled
-def pair_columns(x: Floats) -> tuple[NDArray[np.int16], Floats]:
-    """Inputs [M, K] as 16-bit integers, of each four columns the even ones first; and scales."""
-    positions, columns = x.shape
-    paired, scales = np.empty((positions, columns), np.int16), np.empty(positions, np.float32)
-    for position in range(positions):
-        largest = np.float32(1e-30)
-        for column in range(columns):
-            largest = max(largest, abs(x[position, column]))
-        scales[position] = largest / np.float32(32767.0)
-        factor = np.float32(32767.0) / largest
-        for word in range(0, columns, 4):
+def pair_columns(x: Floats, scratch: Scratch, member: Member) -> NDArray[np.int16]:
+    """Inputs [M, K] as 16-bit integers, of each four columns the even ones first.
+
+    A member does its part of the positions; scales go into the scratch.
+    """
+    begin, behind = share(x.shape[0], member)
+    paired = scratch.data.view(np.int16)
+    for position in range(begin, behind):
+        factor = scale_input(x[position], scratch.scales, position)
+        for word in range(0, x.shape[1], 4):
             for place in range(4):
                 value = x[position, word + place] * factor
                 # Cutting off the fraction then rounds to the nearest.
                 value += np.float32(0.5) if value >= 0 else np.float32(-0.5)
                 paired[position, word + (place >> 1) + 2 * (place & 1)] = np.int16(np.int32(value))
-    return paired, scales
-
-
-def _prepare(weights: Any, x: Any) -> Any:
-    """What a tile reads as input for weights of this type, and its scales; decided when it is compiled."""
-
-
-@overload(_prepare, strict=False)
-def _prepare_for(weights: Any, x: Any) -> Callable[..., Any]:  # noqa: ARG001 - numba calls it with these names
-    if weights.dtype == types.int8 and has_vnni():
-        return lambda weights, x: split_bytes(x)  # noqa: ARG005
-    if weights.dtype == types.int8 and has_pairs():
-        return lambda weights, x: pair_columns(x)  # noqa: ARG005
-    return lambda weights, x: (x, np.empty(0, np.float32))  # noqa: ARG005
+    return paired
 
 
 @compiled
-def multiply(matrix: Matrix, layer: int, first: int, x: Floats, y: Floats, member: Member) -> None:
+def scale_input(x: Floats, scales: Floats, position: int) -> np.float32:
+    """What makes 16-bit integers of an input [K]; its inverse becomes the position's scale."""
+    largest = np.float32(1e-30)
+    for column in range(x.shape[0]):
+        largest = max(largest, abs(x[column]))
+    scales[position] = largest / np.float32(32767.0)
+    return np.float32(32767.0) / largest
+
+
+def _prepare(weights: Any, x: Any, scratch: Any, member: Any) -> Any:
+    """What a tile reads as input for weights of this type; decided when it is compiled."""
+
+
+@overload(_prepare, strict=False)
+def _prepare_for(weights: Any, x: Any, scratch: Any, member: Any) -> Callable[..., Any]:  # noqa: ARG001 - numba's names
+    if weights.dtype != types.int8 or not (has_vnni() or has_pairs()):
+        return lambda weights, x, scratch, member: x  # noqa: ARG005
+    prepare: Any = split_bytes if has_vnni() else pair_columns
+
+    def together(weights: Any, x: Any, scratch: Any, member: Any) -> Any:  # noqa: ARG001
+        prepared = prepare(x, scratch, member)
+        meet(member)
+        return prepared
+
+    return together
+
+
+@compiled
+def multiply(matrix: Matrix, layer: int, first: int, x: Floats, y: Floats, scratch: Scratch, member: Member) -> None:
     """Write x @ matrix[layer].T for x [M, K], starting at group `first`, as far as y [M, N] reaches.
 
-    A member does its part of the groups.
+    A member does its part of the groups. All have to have met since the scratch was last used.
     """
     weights, scales, sums = matrix.weights[layer], matrix.scales[layer], matrix.sums[layer]
     words = weights.shape[2]
-    inputs, input_scales = _prepare(weights, x)
+    inputs = _prepare(weights, x, scratch, member)
     weights_at, scales_at, sums_at = weights.ctypes.data, scales.ctypes.data, sums.ctypes.data
     input_stride, output_stride = inputs.strides[0], y.strides[0]
     begin, behind = share(y.shape[1] // GROUP, member)
@@ -197,7 +224,7 @@ def multiply(matrix: Matrix, layer: int, first: int, x: Floats, y: Floats, membe
                     sums_at + group * _GROUP_BYTES,
                     inputs.ctypes.data + position * input_stride,
                     input_stride,
-                    input_scales.ctypes.data + 4 * position,
+                    scratch.scales.ctypes.data + 4 * position,
                     y.ctypes.data + column * _GROUP_BYTES + position * output_stride,
                     output_stride,
                 )
@@ -393,24 +420,24 @@ def run_layers(
     """
     stream = hidden.copy()
     normalized = padded(hidden.shape[0], hidden.shape[1])
-    projected, update, gate_up = buffers.projected, buffers.update, buffers.gate_up
+    projected, update, gate_up, scratch = buffers.projected, buffers.update, buffers.gate_up, buffers.scratch
     for layer in range(keys.shape[0]):
         normalize(stream, layers.attention_norm[layer], epsilon, normalized)
-        multiply(layers.query_key_value, layer, 0, normalized, projected, member)
+        multiply(layers.query_key_value, layer, 0, normalized, projected, scratch, member)
         meet(member)
         turn_and_store(projected, heads, places, cosines, sines, keys[layer], values[layer], member)
         meet(member)
         attend(projected, heads, places, keys[layer], values[layer], buffers.attended, member)
         meet(member)
-        multiply(layers.output, layer, 0, buffers.attended, update, member)
+        multiply(layers.output, layer, 0, buffers.attended, update, scratch, member)
         meet(member)
         add(stream, update)
         normalize(stream, layers.feed_forward_norm[layer], epsilon, normalized)
-        multiply(layers.gate_up, layer, 0, normalized, gate_up, member)
+        multiply(layers.gate_up, layer, 0, normalized, gate_up, scratch, member)
         meet(member)
         gate(gate_up, inner, buffers.gated, member)
         meet(member)
-        multiply(layers.down, layer, 0, buffers.gated, update, member)
+        multiply(layers.down, layer, 0, buffers.gated, update, scratch, member)
         meet(member)
         add(stream, update)
     return stream
@@ -418,7 +445,15 @@ def run_layers(
 
 @compiled
 def score_ids(
-    head: Matrix, hidden: Floats, start: int, stop: int, end: int, wide: Floats, scores: Floats, member: Member
+    head: Matrix,
+    hidden: Floats,
+    start: int,
+    stop: int,
+    end: int,
+    wide: Floats,
+    scores: Floats,
+    scratch: Scratch,
+    member: Member,
 ) -> None:
     """Write logits of ids from `start` to before `stop`, and of `end` if it is not negative, for hidden states [M, D].
 
@@ -430,13 +465,14 @@ def score_ids(
         end: One more id, whose logits come last.
         wide: For those of all groups that the ids belong to; the same for all members.
         scores: Where they go, [M, stop - start, and one more if there is an end].
+        scratch: For what is multiplied; the same for all members.
         member: Which of those who work together this is.
     """
     positions, count = scores.shape
     inputs = padded(positions, hidden.shape[1])
     inputs[:, : hidden.shape[1]] = hidden
     first = start // GROUP
-    multiply(head, 0, first, inputs, wide, member)
+    multiply(head, 0, first, inputs, wide, scratch, member)
     meet(member)
     if member.place:
         return
@@ -450,6 +486,6 @@ def score_ids(
                 scores[position, count - 1] = wide[position, end - first * GROUP]
         else:
             narrow = np.empty((positions, GROUP), np.float32)
-            multiply(head, 0, group, inputs, narrow, Member(member.gate, 0, 1))
+            multiply(head, 0, group, inputs, narrow, scratch, Member(member.gate, 0, 1))
             for position in range(positions):
                 scores[position, count - 1] = narrow[position, end - group * GROUP]
