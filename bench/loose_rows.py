@@ -2,7 +2,7 @@
 
 Such a script writes, as a JSON list or one object a line, the keys that say how it stands beside a peer: name, peer,
 size, ratio_min, ratio_median, ratio_max, and it may write target, met, versions; ours and theirs, units of work a
-second; same_rows, the share of results that are equal. What else a row holds is filled in from these.
+second; same_rows, the share of results that are equal; note. What else a row holds is filled in from these.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ def _fill_row(value: dict[str, Any], subject: str) -> Row:
     job = _slug(f"{subject} {value['name']}")
     size, unit = split_size(value["size"])
     target, same = value.get("target"), value.get("same_rows")
+    notes = [str(value["note"])] if value.get("note") else []
+    notes += [] if same in (None, 1) else [f"{same:.0%} of the rows are the same"]
     ours, theirs = (None if value.get(side) is None else 1 / value[side] for side in ("ours", "theirs"))
     return Row(
         name=_slug(f"{job} {value['size']}"),
@@ -58,7 +60,7 @@ def _fill_row(value: dict[str, Any], subject: str) -> Row:
         ratio_max=value["ratio_max"],
         met=value.get("met", None if target is None else value["ratio_median"] >= target),
         equal=None if same is None else same == 1,
-        note="" if same in (None, 1) else f"{same:.0%} of the rows are the same",
+        note=", ".join(notes),
         versions={str(name): str(version) for name, version in value.get("versions", {}).items()},
     )
 

@@ -67,8 +67,14 @@ SUITES = (
     Suite(
         "decode",
         ("shared/benchmarks/decoding_speed.py",),
-        loose=Loose(("--drafts",), ("--sizes", "small", "--precisions", "fp32", "--tokens", "64"), clock=True),
+        threads=2,
+        loose=Loose(
+            ("--drafts", "--threads", "1", "2"),
+            ("--sizes", "small", "--precisions", "fp32", "--tokens", "64"),
+            clock=True,
+        ),
     ),
+    Suite("drafts", ("-m", "bench.suites.drafts")),
     Suite("train", ("shared/benchmarks/training_speed.py",), loose=Loose(quick=("--steps", "2"))),
 )
 

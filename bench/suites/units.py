@@ -38,7 +38,7 @@ from speechunits.torchaudio_import import import_torchaudio
 
 LAYER = 6
 CLUSTERS = 500
-SIZES_S = (300, 1_200, 3_600)
+SIZES_S = (30, 120, 480)
 QUICK_SIZES_S = (20, 40, 80)
 # What HuBERT-base has unless told otherwise; the small one is for a quick look.
 BASE: dict[str, Any] = {"encoder_layers": 12}
@@ -93,7 +93,7 @@ def measure(seconds: int, options: Options) -> Measured:
             _, found = read_extracted(out)
             return [row.units.tolist() for row in found if row.units is not None]
 
-        # Two turns are A B A B; more would take hours at the size of base.
+        # Two turns are A B A B; more would take hours at the size of base, and so would an hour of recordings.
         turns = min(options.turns, 2) if not options.quick else options.turns
         compared = run_pairs(run_ours, run_theirs, turns=turns, work=seconds, clock=options.clock)
     frames = sum(map(len, compared.ours))

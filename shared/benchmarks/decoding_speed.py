@@ -3,9 +3,9 @@
     python shared/benchmarks/decoding_speed.py --sizes small --precisions fp32 int8 --rounds 3
 
 Contenders take turns within a round (A B C A B C ...), so that whatever else the machine does hits all of them; a ratio
-is that of two neighbours in one round. Weights are random and greedy choices forced to a given number of tokens. What
-a peer has no form for is compared with its best other form: CTranslate2 has no bf16 on most processors, transformers
-no 8 bits on a CPU.
+is that of two neighbours in one round. All have the same number of threads. Weights are random and greedy choices
+forced to a given number of tokens. What a peer has no form for is compared with its best other form: CTranslate2 has no
+bf16 on most processors, transformers no 8 bits on a CPU.
 
 Needs the packages transformers and ctranslate2.
 """
@@ -23,7 +23,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -37,6 +36,10 @@ from unitlm.sampling import Choices
 
 PROMPT = 128
 """Tokens of the longest prompt; the rows of a batch have between half of them and all."""
+TOKENS = {1: 128, 16: 48}
+"""Written by each row, by the size of the batch."""
+DRAFT_TARGET = 2.5
+"""How much faster a draft that is all right has to make it."""
 TARGETS = {("transformers", 1): 2.0, ("ctranslate2", 1): 1.0, ("transformers", 16): 1.5, ("ctranslate2", 16): 1.5}
 PEER_TYPES = {"fp32": ("float32", torch.float32), "bf16": ("float32", torch.bfloat16), "int8": ("int8", torch.float32)}
 """What the peers compute with beside each precision: CTranslate2's type and transformers'."""
@@ -80,19 +83,56 @@ class Row:
     name: str
     peer: str
     size: str
-    precision: Precision
-    batch: int
-    threads: int
     ours: float
     theirs: float
     ratio_min: float
     ratio_median: float
     ratio_max: float
-    target: float
-    met: bool
+    target: float | None
+    met: bool | None
     same_rows: float
-    bandwidth_share: float
+    note: str
     versions: dict[str, str]
+
+    def tell(self) -> str:
+        """As a line of text."""
+        wanted = "" if self.target is None else f" (target {self.target}, {'met' if self.met else 'MISSED'})"
+        return (
+            f"{self.name:38} {self.size:20} {self.ours:7.0f} tok/s; {self.peer:22} {self.theirs:6.0f} tok/s; "
+            f"ratio {self.ratio_min:.2f} {self.ratio_median:.2f} {self.ratio_max:.2f}{wanted}; "
+            f"same rows {self.same_rows:.0%}; {self.note}"
+        )
+
+
+@dataclass(frozen=True)
+class Timed:
+    """Seconds of each round by contender, what each wrote, and how many tokens that is."""
+
+    seconds: dict[str, list[float]]
+    written: dict[str, list[list[int]]]
+    tokens: int
+
+    def row(self, name: str, peer: str, size: str, target: float | None, note: str) -> Row:
+        """Ours, which is `unitlm`, beside a peer."""
+        ours, theirs = self.seconds["unitlm"], self.seconds[peer]
+        ratios = [b / a for a, b in zip(ours, theirs, strict=True)]
+        pairs = zip(self.written["unitlm"], self.written[peer], strict=True)
+        median = statistics.median(ratios)
+        return Row(
+            name=name,
+            peer=peer,
+            size=size,
+            ours=self.tokens / statistics.median(ours),
+            theirs=self.tokens / statistics.median(theirs),
+            ratio_min=min(ratios),
+            ratio_median=median,
+            ratio_max=max(ratios),
+            target=target,
+            met=None if target is None else median >= target,
+            same_rows=statistics.mean(a == b for a, b in pairs),
+            note=note,
+            versions={package: version(package) for package in ("torch", "numba", "transformers", "ctranslate2")},
+        )
 
 
 class Peers:
@@ -168,8 +208,8 @@ def ours(model: Decoder, precision: Precision, prompts: Sequence[Sequence[int]],
     return run
 
 
-def measure(contenders: dict[str, Run], rounds: int, clock: Callable[[], float]) -> tuple[dict[str, list[float]], Any]:
-    """Seconds of each run by contender, and what each wrote; one more round, the first, is not counted."""
+def measure(contenders: dict[str, Run], rounds: int, clock: Callable[[], float]) -> Timed:
+    """Let contenders run in turn; one more round, the first, is not counted."""
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     written: dict[str, list[list[int]]] = {}
     for _ in range(rounds + 1):
@@ -177,7 +217,8 @@ def measure(contenders: dict[str, Run], rounds: int, clock: Callable[[], float])
             started = clock()
             written[name] = run()
             seconds[name].append(clock() - started)
-    return {name: taken[1:] for name, taken in seconds.items()}, written
+    counted = {name: taken[1:] for name, taken in seconds.items()}
+    return Timed(counted, written, sum(map(len, written["unitlm"])))
 
 
 def read_bandwidth(clock: Callable[[], float]) -> float:
@@ -192,59 +233,54 @@ def read_bandwidth(clock: Callable[[], float]) -> float:
 
 def compare(arguments: argparse.Namespace, clock: Callable[[], float]) -> Iterator[Row]:
     """All comparisons that were asked for."""
-    versions = {name: version(name) for name in ("torch", "numba", "transformers", "ctranslate2")}
-    bandwidth = read_bandwidth(clock)
-    print(f"read bandwidth {bandwidth / 1e9:.1f} GB/s", file=sys.stderr)
-    for size in arguments.sizes:
-        model = SIZES[size].decoder()
-        # Each step reads all weights of the layers and of the head; of the embedding one row.
-        weights = sum(parameter.numel() for parameter in model.parameters())
-        with tempfile.TemporaryDirectory() as folder:
-            peers = Peers(model, Path(folder), arguments.threads)
-            for batch in arguments.batches:
-                prompts = make_prompts(SIZES[size].vocabulary, batch)
-                for precision in arguments.precisions:
-                    theirs, kind = PEER_TYPES[precision]
-                    contenders = {
-                        "unitlm": ours(model, precision, prompts, arguments.tokens),
-                        "transformers": peers.transformers(kind, prompts, arguments.tokens),
-                        "ctranslate2": peers.ctranslate2(theirs, prompts, arguments.tokens),
-                    }
-                    seconds, written = measure(contenders, arguments.rounds, clock)
-                    tokens = batch * arguments.tokens
-                    bytes_a_weight = {"fp32": 4, "bf16": 2, "int8": 1}[precision]
-                    speed = statistics.median(tokens / taken for taken in seconds["unitlm"])
-                    for peer in ("transformers", "ctranslate2"):
-                        ratios = [b / a for a, b in zip(seconds["unitlm"], seconds[peer], strict=True)]
-                        pairs = zip(written["unitlm"], written[peer], strict=True)
-                        target = TARGETS.get((peer, batch), 1.0)
-                        yield Row(
-                            name=f"decoding {precision} batch {batch}",
-                            peer=peer,
-                            size=size,
-                            precision=precision,
-                            batch=batch,
-                            threads=arguments.threads,
-                            ours=speed,
-                            theirs=statistics.median(tokens / taken for taken in seconds[peer]),
-                            ratio_min=min(ratios),
-                            ratio_median=statistics.median(ratios),
-                            ratio_max=max(ratios),
-                            target=target,
-                            met=statistics.median(ratios) >= target,
-                            same_rows=statistics.mean(a == b for a, b in pairs),
-                            bandwidth_share=speed / batch * weights * bytes_a_weight / bandwidth,
-                            versions=versions,
-                        )
+    for threads in arguments.threads:
+        torch.set_num_threads(threads)
+        bandwidth = read_bandwidth(clock)
+        for size in arguments.sizes:
+            model = SIZES[size].decoder()
+            for precision in arguments.precisions:
+                for batch in arguments.batches:
+                    yield from compare_peers(model, precision, batch, bandwidth, arguments, clock)
+                if arguments.drafts and threads == 1:
+                    yield from compare_drafts(model, precision, arguments.rounds, clock)
 
 
-def compare_drafts(size: str, precision: Precision, tokens: int, rounds: int, clock: Callable[[], float]) -> str:
+def compare_peers(
+    model: Decoder,
+    precision: Precision,
+    batch: int,
+    bandwidth: float,
+    arguments: argparse.Namespace,
+    clock: Callable[[], float],
+) -> Iterator[Row]:
+    """Ours beside both peers."""
+    threads = torch.get_num_threads()
+    theirs, kind = PEER_TYPES[precision]
+    prompts = make_prompts(model.config.vocabulary_size, batch)
+    tokens = arguments.tokens or TOKENS.get(batch, 64)
+    with tempfile.TemporaryDirectory() as folder:
+        peers = Peers(model, Path(folder), threads)
+        contenders = {
+            "unitlm": ours(model, precision, prompts, tokens),
+            "transformers": peers.transformers(kind, prompts, tokens),
+            "ctranslate2": peers.ctranslate2(theirs, prompts, tokens),
+        }
+        timed = measure(contenders, arguments.rounds, clock)
+    # Each step reads all weights of the layers and of the head; of the embedding one row.
+    weights = count_weights(model) * {"fp32": 4, "bf16": 2, "int8": 1}[precision]
+    steps = timed.tokens / batch / statistics.median(timed.seconds["unitlm"])
+    read = f"{steps * weights / bandwidth:.0%} of the {bandwidth / 1e9:.0f} GB/s that torch reads"
+    name = f"{precision} batch {batch}" + ("" if threads == 1 else f" {threads} threads")
+    for peer in ("transformers", "ctranslate2"):
+        yield timed.row(name, peer, tell_size(model), TARGETS.get((peer, batch)), read)
+
+
+def compare_drafts(model: Decoder, precision: Precision, rounds: int, clock: Callable[[], float]) -> Iterator[Row]:
     """How much faster a draft makes plain decoding, by how much of it is right."""
-    model = SIZES[size].decoder()
-    packed, choices = PackedDecoder(model, precision), Choices(2, SIZES[size].vocabulary, end=1)
-    prompt = make_prompts(SIZES[size].vocabulary, 1)[0]
+    vocabulary = model.config.vocabulary_size
+    packed, choices = PackedDecoder(model, precision), Choices(2, vocabulary, end=1)
+    prompt, tokens = make_prompts(vocabulary, 1)[0], TOKENS[1]
     plain = list(generate(packed, [prompt], choices, limit=tokens)[0].ids)
-    results = []
     for share in (1.0, 0.9, 0.5, 0.0):
         wrong = round(1 / (1 - share)) if share < 1 else len(plain) + 1
         draft = [2 if index % wrong == wrong - 1 else unit for index, unit in enumerate(plain)]
@@ -253,14 +289,24 @@ def compare_drafts(size: str, precision: Precision, tokens: int, rounds: int, cl
             return [list(generate_with_drafts(packed, prompt, choices, [draft], limit=tokens).continuation.ids)]
 
         contenders = {
-            "drafted": drafted,
-            "plain": lambda: [list(generate(packed, [prompt], choices, limit=tokens)[0].ids)],
+            "unitlm": drafted,
+            "unitlm without drafts": lambda: [list(generate(packed, [prompt], choices, limit=tokens)[0].ids)],
         }
-        seconds, written = measure(contenders, rounds, clock)
-        ratio = statistics.median(b / a for a, b in zip(seconds["drafted"], seconds["plain"], strict=True))
-        same = "the same" if written["drafted"] == written["plain"] else "ANOTHER"
-        results.append(f"{share:.0%} right: {ratio:.1f} times as fast, {same} text")
-    return f"drafts, {size} {precision}: " + "; ".join(results)
+        timed = measure(contenders, rounds, clock)
+        target = DRAFT_TARGET if share == 1 else None
+        note = f"every {wrong}th unit of the draft is wrong" if share < 1 else "the draft is right"
+        name = f"draft {share:.0%} right {precision}"
+        yield timed.row(name, "unitlm without drafts", tell_size(model), target, note)
+
+
+def count_weights(model: Decoder) -> int:
+    """Of the layers and of the head."""
+    return sum(parameter.numel() for parameter in model.parameters()) - model.embedding.weight.numel()
+
+
+def tell_size(model: Decoder) -> str:
+    """All parameters, for people."""
+    return f"{sum(parameter.numel() for parameter in model.parameters()) / 1e6:.1f} M parameters"
 
 
 def make_prompts(vocabulary: int, batch: int) -> list[list[int]]:
@@ -276,8 +322,8 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
     parser.add_argument("--precisions", nargs="+", choices=PEER_TYPES, default=list(PEER_TYPES))
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 16])
-    parser.add_argument("--threads", type=int, default=1, help="of the peers; ours uses one")
-    parser.add_argument("--tokens", type=int, default=256, help="written by each row")
+    parser.add_argument("--threads", nargs="+", type=int, default=[1], help="of all contenders")
+    parser.add_argument("--tokens", type=int, help="written by each row; 128 if it is alone, 48 of 16 by default")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--drafts", action="store_true", help="compare drafts with plain decoding as well")
     parser.add_argument(
@@ -288,24 +334,13 @@ def main() -> None:
     )
     parser.add_argument("--json", type=Path, help="also write the rows there, one JSON object a line")
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
     clock = time.perf_counter if arguments.clock == "wall" else time.process_time
     with contextlib.ExitStack() as stack:
         output = stack.enter_context(arguments.json.open("w")) if arguments.json else None
         for row in compare(arguments, clock):
-            print(
-                f"{row.size:6} {row.precision} batch {row.batch:2} {row.ours:7.0f} tok/s "
-                f"({row.bandwidth_share:4.0%} of the bandwidth); {row.peer:12} {row.theirs:6.0f} tok/s; "
-                f"ratio {row.ratio_min:.2f} {row.ratio_median:.2f} {row.ratio_max:.2f} "
-                f"(target {row.target}, {'met' if row.met else 'MISSED'}); same rows {row.same_rows:.0%}",
-                flush=True,
-            )
+            print(row.tell(), flush=True)
             if output is not None:
                 print(json.dumps(asdict(row)), file=output, flush=True)
-    if arguments.drafts:
-        for size in arguments.sizes:
-            for precision in arguments.precisions:
-                print(compare_drafts(size, precision, arguments.tokens, arguments.rounds, clock))
 
 
 if __name__ == "__main__":

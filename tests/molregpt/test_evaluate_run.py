@@ -186,7 +186,7 @@ def test_scores_stand_beside_those_of_the_nearest_neighbour(
     assert (
         scores["baseline"]["bleu4"] == score_captions([e.pair.caption for e in nearest], references).as_json()["bleu4"]
     )
-    assert scores["origins"] == {"model": len(TEST), "repaired": 0, "candidate": 0, "neighbour": 0}
+    assert {origin: count for origin, count in scores["origins"].items() if count} == {"model": len(TEST)}
     assert scores["usage"]["requests"] == len(TEST)
     assert scores["usage"]["prompt_tokens"] == 7 * len(TEST)
     assert scores["settings"]["backend"] == "recorder"

@@ -123,13 +123,12 @@ class Database:
 
         from molindex.molecules import MoleculeIndex
 
-        rows = [(str(row), pair.smiles) for row, pair in enumerate(self.pairs)]
         rejected: list[str] = []
         index = self._open_or_build(
             f"{str(fingerprint).replace(':', '-')}_rdkit-{rdkit.__version__}_v{FORMAT}",
             lambda path: MoleculeIndex.open(path, fingerprint),
             lambda: MoleculeIndex.build(
-                rows,
+                ((str(row), pair.smiles) for row, pair in enumerate(self.pairs)),
                 fingerprint=fingerprint,
                 engine=engine,
                 progress=messages().is_terminal,  # a bar in a log file is noise
@@ -137,7 +136,9 @@ class Database:
             ),
         )
         if rejected:
-            note = f"{len(rejected)} of {len(rows)} molecules of the pool are left out; the first is {rejected[0]}"
+            note = (
+                f"{len(rejected)} of {len(self.pairs)} molecules of the pool are left out; the first is {rejected[0]}"
+            )
             messages().print(note, style="yellow", markup=False)
         return index
 

@@ -10,9 +10,13 @@ Direction = Literal["mol2cap", "cap2mol"]
 
 DIRECTIONS: tuple[Direction, ...] = ("mol2cap", "cap2mol")
 
-Origin = Literal["model", "repaired", "candidate", "neighbour"]
-"""Where an answer comes from: the model's first answer, one asked again after a check failed, the best of several
-candidates, or the nearest neighbour's own text when nothing else was usable."""
+Origin = Literal["model", "repaired", "ranked", "candidate", "borrowed", "neighbour"]
+"""Where an answer comes from.
+
+The model's first answer; one asked again after a check failed; one of several that ranked above the first; the best of
+several none of which passed every check; a neighbour's text that ranked above all that the model wrote; or the nearest
+neighbour's own text when nothing else was usable.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -242,6 +242,11 @@ class Mask:
     lengths: tuple[int, ...] | None = None
 
 
+def make_table(rows: int, width: int) -> nn.Embedding:
+    """An embedding whose weights nobody has drawn yet."""
+    return nn.Embedding(rows, width, _weight=torch.empty(rows, width))
+
+
 class Decoder(nn.Module):
     """A transformer over one id space in which all alphabets lie side by side.
 
@@ -252,8 +257,8 @@ class Decoder(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.embedding = nn.Embedding(config.vocabulary_size, config.width)
-        self.condition = nn.Embedding(config.conditions, config.width) if config.conditions else None
+        self.embedding = make_table(config.vocabulary_size, config.width)
+        self.condition = make_table(config.conditions, config.width) if config.conditions else None
         self.layers = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = Norm(config.width, config.norm_epsilon, config.stages)
         self.head = nn.Linear(config.width, config.vocabulary_size, bias=False)
@@ -264,9 +269,12 @@ class Decoder(nn.Module):
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw fresh weights: normal(0, 0.02), and the two writers into the residual stream smaller by depth (GPT-2).
 
-        Condition and stage tables start at zero: until they are trained they change nothing.
+        Condition and stage tables start at zero: until they are trained they change nothing. Nothing is drawn on the
+        meta device, where torch would load its compiler for it, which takes longer than a small model's answer.
         """
         for name, parameter in self.named_parameters():
+            if parameter.is_meta:
+                continue
             if name.startswith("condition.") or name.endswith("stage.weight"):
                 nn.init.zeros_(parameter)
             elif parameter.dim() == 2:

@@ -12,6 +12,7 @@ from unitlm.cache import KeyValueCache
 from unitlm.errors import InputError
 from unitlm.generate import Continuation
 from unitlm.language_model import LanguageModel
+from unitlm.model import Decoder
 from unitlm.sampling import Choices
 
 
@@ -50,12 +51,26 @@ def score_continuations(
     states = hidden.expand(len(continuations), -1).unsqueeze(1)  # [B, 1, D]
     if longest:
         read = cache.copies(len(continuations))
-        states = torch.cat([states, model.transform(model.embed(padded), cache=read)], dim=1)  # [B, 1 + L, D]
-    log_probabilities = F.log_softmax(choices.scorer(model)(states).float(), dim=-1)
+        more = read_padded(model, model.embed(padded), lengths.tolist(), read)
+        states = torch.cat([states, more], dim=1)  # [B, 1 + L, D]
     end = torch.full((len(continuations), 1), choices.stop - choices.start, device=device)
-    columns = torch.cat([padded - choices.start, end], dim=1)  # the padding's columns are not counted
+    columns = torch.cat([padded - choices.start, end], dim=1)
     columns[torch.arange(len(continuations), device=device), lengths] = choices.stop - choices.start
-    gains = log_probabilities.gather(2, columns.unsqueeze(2)).squeeze(2)  # [B, 1 + L]
-    counted = torch.arange(longest + 1, device=device) <= lengths.unsqueeze(1)
-    totals = (gains * counted).sum(dim=1).tolist()
-    return [Continuation(tuple(ids), total, ended=True) for ids, total in zip(continuations, totals, strict=True)]
+    counted = torch.arange(longest + 1, device=device) <= lengths.unsqueeze(1)  # the padding is not
+    logits = choices.scorer(model)(states[counted]).float()  # [M, N]
+    losses = torch.split(F.cross_entropy(logits, columns[counted], reduction="none"), (lengths + 1).tolist())
+    return [Continuation(tuple(ids), -float(loss.sum()), True) for ids, loss in zip(continuations, losses, strict=True)]
+
+
+def read_padded(model: LanguageModel, hidden: Tensor, lengths: Sequence[int], cache: KeyValueCache) -> Tensor:
+    """States [B, S, D] of embedded rows of different lengths; those behind a row's length mean nothing.
+
+    Args:
+        model: A causal decoder, in evaluation mode, or a packed one, which leaves the padding out.
+        hidden: Embedded rows [B, S, D].
+        lengths: Of each row.
+        cache: Holds what comes before; the caller advances it.
+    """
+    if isinstance(model, Decoder):
+        return model.transform(hidden, cache=cache)
+    return model.transform(hidden, lengths=lengths, cache=cache)

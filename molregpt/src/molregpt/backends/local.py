@@ -52,9 +52,9 @@ class LocalBackend:
             return Answer("", "candidate", attempts, notes=proposals.problems)
         best = ranked[0].text
         written = next(one for one in proposals.usable if one.text == best)
-        origin: Origin = "candidate"
+        origin: Origin = "ranked"
         if not written.times:
-            origin = "neighbour"
+            origin = "borrowed"
         elif written is proposals.usable[0]:
             origin = "model"
         return Answer(best, origin, attempts, notes=proposals.problems)

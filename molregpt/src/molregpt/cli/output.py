@@ -21,7 +21,9 @@ _SHOWN_NEIGHBOURS = 5
 _COUNTED: Mapping[Origin, str] = {
     "model": "passed every check at once",
     "repaired": "passed when asked again",
+    "ranked": "the best of several answers",
     "candidate": "passed not every check",
+    "borrowed": "a neighbour's, which ranked above the model's",
     "neighbour": "copied from the neighbour",
 }
 
@@ -85,7 +87,9 @@ def _print_origin(grounded: Grounded) -> None:
     told = {
         "model": "the model's own answer",
         "repaired": f"the model's answer after {answer.attempts} attempts",
+        "ranked": f"the best of {answer.attempts} answers of the model",
         "candidate": f"the best of {answer.attempts} attempts; none passed every check",
+        "borrowed": f"a neighbour's text, which ranked above {answer.attempts} answers of the model",
         "neighbour": f"copied from the nearest neighbour{failed}",
     }[answer.origin]
     cost = f", cost {answer.usage.cost:.4g}" if answer.usage.cost else ""

@@ -29,7 +29,7 @@ from unitlm.generate import Continuation, continue_rows, prefill
 from unitlm.language_model import LanguageModel, pack_decoder
 from unitlm.model import Decoder
 from unitlm.sampling import Choices, Sampling
-from unitlm.scoring import score_continuations
+from unitlm.scoring import read_padded, score_continuations
 from unitlm.settings import parse_settings
 from unitlm.vocabulary import Vocabulary
 
@@ -81,10 +81,9 @@ class LocalModel:
         self._learned = tuple(prompt_ids(decoder))
 
     @cached_property
-    def _model(self) -> LanguageModel:
+    def packed(self) -> LanguageModel:
         """What writes: packed at first use, since an adapter may still change the decoder until then."""
-        # Eight answers at once are what takes the time, and there 8 bits gain nothing (without AVX-512 they lose half).
-        return pack_decoder(self.decoder, "fp32")
+        return pack_decoder(self.decoder)
 
     def weights(self, direction: Direction) -> Weights:
         """How candidates are ranked: as the model's card says, or by default."""
@@ -134,13 +133,13 @@ class LocalModel:
             InputError: The query alone is longer than what the model was trained on.
         """
         prompt = self.read(question)
-        hidden, cache = prefill(self._model, [prompt.ids], self.longest - len(prompt.ids))
+        hidden, cache = prefill(self.packed, [prompt.ids], self.longest - len(prompt.ids))
         return Reading(prompt, Choices.of(self.vocabulary, prompt.alphabet), hidden, cache)
 
     def write(self, reading: Reading, drafts: Sequence[str]) -> Continuation:
         """The greedy answer; `drafts`, such as the examples' own answers, make it faster and do not change it."""
         return continue_with_drafts(
-            self._model,
+            self.packed,
             reading.hidden,
             reading.cache.copies(1),
             reading.choices,
@@ -152,7 +151,7 @@ class LocalModel:
     def draw(self, reading: Reading, count: int, seed: int) -> list[Continuation]:
         """Draw `count` answers."""
         return continue_rows(
-            self._model,
+            self.packed,
             reading.hidden.expand(count, -1),
             reading.cache.copies(count),
             reading.choices,
@@ -166,7 +165,7 @@ class LocalModel:
         """What the model thinks of answers from elsewhere; those that are too long are cut."""
         room = self.longest - len(reading.prompt.ids)
         ids = [self.vocabulary.encode(reading.prompt.alphabet, answer)[:room] for answer in answers]
-        return score_continuations(self._model, reading.hidden, reading.cache, reading.choices, ids)
+        return score_continuations(self.packed, reading.hidden, reading.cache, reading.choices, ids)
 
     def text(self, prompt: Prompt, continuation: Continuation) -> str:
         """What a continuation says."""
@@ -189,7 +188,8 @@ class LocalModel:
         padded, learned = pad_sequence(ids, batch_first=True), pad_sequence(masks, batch_first=True)  # [N, S]
         targets = padded[:, 1:][learned[:, 1:]]  # [M]
         cache = KeyValueCache(self.decoder.config, len(answers), padded.shape[1] - 1)
-        states = self._model.transform(self._model.embed(padded[:, :-1]), cache=cache)  # [N, S - 1, D]
+        lengths = [len(row) - 1 for row in ids]
+        states = read_padded(self.packed, self.packed.embed(padded[:, :-1]), lengths, cache)  # [N, S - 1, D]
         logits = self.decoder.project(states[learned[:, 1:]])  # [M, V]
         gains = -F.cross_entropy(logits.float(), targets, reduction="none")
         counts = learned.sum(dim=1).tolist()

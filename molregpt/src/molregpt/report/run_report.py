@@ -23,7 +23,9 @@ _SIMILARITIES: Mapping[Direction, str] = {
 _ORIGINS: Mapping[Origin, str] = {
     "model": "the model's first answer passed every check",
     "repaired": "the model was asked again after a check failed",
+    "ranked": "another answer of the model ranked above its first",
     "candidate": "no answer passed every check; the best one counts",
+    "borrowed": "a neighbour's text ranked above all that the model wrote",
     "neighbour": "copied from the nearest neighbour",
 }
 _WORST = 8

@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 _ORIGINS: Mapping[Origin, Chip] = {
     "model": Chip("the model's own answer", kind="strong"),
     "repaired": Chip("the model's answer, asked again"),
+    "ranked": Chip("the best of the model's answers"),
     "candidate": Chip("the best of several attempts"),
+    "borrowed": Chip("a neighbour's text, ranked above the model's"),
     "neighbour": Chip("copied from the nearest neighbour"),
 }
 _LEGENDS: Mapping[Direction, str] = {

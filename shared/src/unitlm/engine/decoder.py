@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from unitlm.adapt import LoraLinear
@@ -88,11 +89,19 @@ class PackedDecoder:
         return self._table[ids]
 
     @torch.inference_mode()
-    def transform(self, hidden: Tensor, *, prompt: Tensor | None = None, cache: KeyValueCache) -> Tensor:
+    def transform(
+        self,
+        hidden: Tensor,
+        *,
+        lengths: Sequence[int] | None = None,
+        prompt: Tensor | None = None,
+        cache: KeyValueCache,
+    ) -> Tensor:
         """As `Decoder.transform`: run the blocks over embedded input [B, S, D] behind what `cache` holds.
 
         Args:
             hidden: Embedded input.
+            lengths: How many steps of each row are real; all of them by default. States of others are zero.
             prompt: For a prefix LM, which positions are prompt, bool [B, S]; needed where the cache is empty.
             cache: Of float32; this call's keys and values are written, the caller advances it.
 
@@ -102,20 +111,31 @@ class PackedDecoder:
         Raises:
             InputError: The tokens do not fit into the cache, or a prompt is missing or comes late.
         """
-        places = self._places(hidden.shape[0], hidden.shape[1], prompt, cache)
-        return torch.from_numpy(self.run(hidden.flatten(0, 1).numpy(), places, cache)).view(hidden.shape)
+        if lengths is None:
+            places = self._places(hidden.shape[0], hidden.shape[1], prompt, cache)
+            return torch.from_numpy(self.run(hidden.flatten(0, 1).numpy(), places, cache)).view(hidden.shape)
+        real, states = self._run_real(hidden, lengths, prompt, cache)
+        padded = np.zeros(hidden.shape, np.float32)
+        padded[real] = states
+        return torch.from_numpy(padded)
 
     @torch.inference_mode()
     def read(
         self, hidden: Tensor, lengths: Sequence[int], *, prompt: Tensor | None = None, cache: KeyValueCache
     ) -> Tensor:
         """As `transform`, but only of each row's first `lengths` steps, and only the state of the last one: [B, D]."""
+        _, states = self._run_real(hidden, lengths, prompt, cache)
+        return torch.from_numpy(states[np.cumsum(lengths) - 1])
+
+    def _run_real(
+        self, hidden: Tensor, lengths: Sequence[int], prompt: Tensor | None, cache: KeyValueCache
+    ) -> tuple[NDArray[np.bool_], Floats]:
+        """Run each row's first steps; which of [B, S] they are, and the states [M, D] of all of them in order."""
         places = self._places(hidden.shape[0], hidden.shape[1], prompt, cache)
-        real = np.arange(hidden.shape[1]) < np.array(lengths)[:, None]  # [B, S]
+        real = np.arange(hidden.shape[1]) < np.array(lengths)[:, None]
         chosen = real.reshape(-1)
         places = Places(places.rows[chosen], places.slots[chosen], places.visible[chosen])
-        states = self.run(hidden.numpy()[real], places, cache)
-        return torch.from_numpy(states[np.cumsum(lengths) - 1])
+        return real, self.run(hidden.numpy()[real], places, cache)
 
     def _places(self, batch: int, steps: int, prompt: Tensor | None, cache: KeyValueCache) -> Places:
         """Where `steps` new positions of each row stand."""
