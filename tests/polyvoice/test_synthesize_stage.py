@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -44,6 +45,7 @@ from polyvoice.stages.synthesize.settings import (
 from polyvoice.stages.synthesize.synthesizer import SynthesisOptions, Synthesizer, Utterance
 from polyvoice.stages.synthesize.training import train_first_level, train_other_levels
 from polyvoice.tasks import Direction
+from speechunits.codecs.protocol import Codes, SoftCodes
 from speechunits.extracted import CodesInfo, Extracted, ExtractedInfo, UnitsInfo, write_extracted
 from speechunits.runs import deduplicate, expand
 from unitlm.data import Batch, DataPosition, Packer, Packing
@@ -136,10 +138,26 @@ def example_of(pair: SpokenPair) -> VoiceExample:
     return VoiceExample(pair.id, prompt, target)
 
 
+def codes_of(spoken: Sequence[SoftCodes]) -> list[Codes]:
+    return [one.codes for one in spoken]
+
+
+def test_other_levels_come_with_how_probable_their_codes_are(synthesizer: Synthesizer, pairs: list[SpokenPair]) -> None:
+    chosen = list(map(utterance_of, pairs[:3]))
+    spoken = synthesizer.synthesize_batch(chosen, options=GREEDY)
+    for one in spoken:
+        assert one.chances.shape == (LEVELS - 1, one.codes.shape[1], SIZE)
+        np.testing.assert_allclose(one.chances.sum(axis=-1), 1.0, atol=1e-5)
+        assert (one.chances.argmax(axis=-1) == one.codes[1:]).all()
+    best = synthesizer.synthesize_batch(chosen, options=replace(GREEDY, other_levels="best"))
+    assert all((a == b).all() for a, b in zip(codes_of(spoken), codes_of(best), strict=True))
+    assert all(len(one.chances) == 0 for one in best)
+
+
 def test_known_pairs_are_spoken_as_they_were(synthesizer: Synthesizer, pairs: list[SpokenPair]) -> None:
     spoken = synthesizer.synthesize_batch(list(map(utterance_of, pairs)), options=GREEDY)
     right = []
-    for pair, codes in zip(pairs, spoken, strict=True):
+    for pair, codes in zip(pairs, codes_of(spoken), strict=True):
         assert pair.target.codes is not None
         assert codes.shape == pair.target.codes.shape
         right.append((codes == pair.target.codes).ravel())
@@ -157,7 +175,7 @@ def test_alone_and_in_a_batch_the_codes_are_the_same(synthesizer: Synthesizer, p
             one.target_language,
             options=GREEDY,
         )
-        assert (alone == codes).all()
+        assert (alone.codes == codes.codes).all()
 
 
 def test_the_prompt_decides_whose_voice_it_is(synthesizer: Synthesizer, pairs: list[SpokenPair]) -> None:
@@ -167,7 +185,7 @@ def test_the_prompt_decides_whose_voice_it_is(synthesizer: Synthesizer, pairs: l
     for speaker in (0, 1):
         prompts = [utterance_of(pair) for pair in pairs if pair.speaker == f"s{speaker}"][:4]
         spoken = synthesizer.synthesize_batch([replace(each, target_units=units) for each in prompts], options=GREEDY)
-        right = np.stack([codes == speak(expected_units, speaker) for codes in spoken])
+        right = np.stack([codes == speak(expected_units, speaker) for codes in codes_of(spoken)])
         assert right.mean() > 0.9
 
 
@@ -176,7 +194,7 @@ def test_exactly_the_predicted_number_of_frames_comes_out(
     synthesizer: Synthesizer, pairs: list[SpokenPair], frames: int
 ) -> None:
     one = replace(utterance_of(pairs[0]), target_units=np.arange(frames) % UNITS)
-    (codes,) = synthesizer.synthesize_batch([one], options=SynthesisOptions(best_of=2))
+    (codes,) = codes_of(synthesizer.synthesize_batch([one], options=SynthesisOptions(best_of=2)))
     assert codes.shape == (LEVELS, max(round(frames * 1.5), 1))
     assert codes.dtype == np.int64
     assert codes.min() >= 0
@@ -186,7 +204,9 @@ def test_exactly_the_predicted_number_of_frames_comes_out(
 def test_the_same_seed_draws_the_same_codes(synthesizer: Synthesizer, pairs: list[SpokenPair]) -> None:
     chosen = list(map(utterance_of, pairs[:3]))
     options = SynthesisOptions(temperature=2.0, top_p=1.0, best_of=3)
-    one, again, other = (synthesizer.synthesize_batch(chosen, options=options, seed=seed) for seed in (1, 1, 2))
+    one, again, other = (
+        codes_of(synthesizer.synthesize_batch(chosen, options=options, seed=seed)) for seed in (1, 1, 2)
+    )
     assert all((a == b).all() for a, b in zip(one, again, strict=True))
     assert any((a != b).any() for a, b in zip(one, other, strict=True))
 
@@ -281,7 +301,7 @@ def test_the_paper_layout_and_a_prompt_without_units_run_from_end_to_end(
     assert losses[-1] < 0.8 * losses[0]
     one = utterance_of(pairs[0])
     synthesizer = Synthesizer.load(folder, other_levels)
-    (codes,) = synthesizer.synthesize_batch([one])
+    (codes,) = codes_of(synthesizer.synthesize_batch([one]))
     assert codes.shape[1] == RATES.codec_frames(one.target_units.size)
     # Without its units, a prompt is only its codes: other units beside them change nothing.
     (same,) = synthesizer._first_level.write([synthesizer._query(one)])

@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 
 from speechunits.audio import Waveform
 from speechunits.codecs.encodec_24khz import Encodec24khz, load_encodec_24khz
+from speechunits.codecs.protocol import SoftCodes
 from speechunits.errors import InputError
 from speechunits.torchaudio_import import import_torchaudio
 
@@ -78,6 +79,16 @@ def test_fewer_levels_are_the_first_levels(weights: Path, codec: Encodec24khz, m
     codes = codec.encode(make_waveform(0.3, rate_hz=24_000))
     np.testing.assert_array_equal(low.encode(make_waveform(0.3, rate_hz=24_000)), codes[:4])
     np.testing.assert_allclose(codec.decode(codes[:4]).samples, low.decode(codes[:4]).samples, atol=1e-6)
+
+
+def test_probabilities_of_codes_are_decoded_as_their_mean(codec: Encodec24khz, make_waveform) -> None:
+    codes = codec.encode(make_waveform(0.3, rate_hz=24_000))
+    sure = SoftCodes(codes, np.eye(codec.codebook_size, dtype=np.float32)[codes[2:]])
+    np.testing.assert_allclose(codec.decode_soft(sure).samples, codec.decode(codes).samples, atol=1e-5)
+    nothing = SoftCodes(codes, np.zeros((6, codes.shape[1], codec.codebook_size), np.float32))
+    np.testing.assert_allclose(codec.decode_soft(nothing).samples, codec.decode(codes[:2]).samples, atol=1e-5)
+    with pytest.raises(InputError, match="lowest of them certain"):
+        codec.decode_soft(SoftCodes(codes, np.zeros((8, codes.shape[1], codec.codebook_size), np.float32)))
 
 
 def test_a_batch_gives_what_single_calls_give(codec: Encodec24khz, make_waveform) -> None:

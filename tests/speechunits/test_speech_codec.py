@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file
 
 from speechunits.audio import Waveform
 from speechunits.codecs.load import load_codec
+from speechunits.codecs.protocol import Codes, SoftCodes
 from speechunits.codecs.speech_codec import load_speech_codec
 from speechunits.codecs.speech_codec.codec import SpeechCodec
 from speechunits.codecs.speech_codec.features import frame, hann, log_mel, magnitudes, mel_filters, overlap_add
@@ -256,6 +258,31 @@ def test_what_follows_a_short_item_in_a_batch_does_not_reach_it() -> None:
     latent = torch.randn(2, 20, 8, generator=torch.Generator().manual_seed(13))
     sound = model.decoder(latent, mask)
     torch.testing.assert_close(sound[:1, :3200], model.decoder(latent[:1, :10]), atol=1e-5, rtol=1e-5)
+
+
+def one_hot(codes: Codes, size: int) -> NDArray[np.float32]:
+    return np.eye(size, dtype=np.float32)[codes]
+
+
+def test_probabilities_of_codes_are_decoded_as_their_mean(codec: SpeechCodec, make_waveform) -> None:
+    codes = codec.encode(make_waveform(0.3))
+    sure = codec.decode(codes).samples
+    for known in range(1, 4):
+        soft = SoftCodes(codes, one_hot(codes[known:], codec.codebook_size))
+        np.testing.assert_allclose(codec.decode_soft(soft).samples, sure, atol=1e-5)
+    np.testing.assert_array_equal(codec.decode_soft(SoftCodes.certain(codes)).samples, sure)
+    # Half of one code and half of another: the decoder reads the vector between theirs.
+    other = codes.copy()
+    other[3] = (other[3] + 1) % codec.codebook_size
+    halves = (one_hot(codes[3:], codec.codebook_size) + one_hot(other[3:], codec.codebook_size)) / 2
+    quantizer, decoder = codec._model.quantizer, codec._model.decoder
+    with torch.inference_mode():
+        vectors = [quantizer.decode(torch.from_numpy(one)[:, None]) for one in (codes, other)]
+        expected = decoder((vectors[0] + vectors[1]) / 2)[0].numpy()
+    np.testing.assert_allclose(codec.decode_soft(SoftCodes(codes, halves)).samples, expected, atol=1e-5)
+    for chances in (one_hot(codes, codec.codebook_size), one_hot(codes[1:], codec.codebook_size)[..., 1:]):
+        with pytest.raises(InputError, match="lowest of them certain"):
+            codec.decode_soft(SoftCodes(codes, chances))
 
 
 def test_fewer_levels_are_the_first_levels(codec: SpeechCodec, make_waveform) -> None:

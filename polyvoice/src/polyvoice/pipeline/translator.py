@@ -19,7 +19,7 @@ from polyvoice.pipeline.timing import Stopwatch
 from polyvoice.stages.synthesize.synthesizer import SynthesisOptions
 from polyvoice.stages.translate.decoding import TranslateOptions, Translation
 from speechunits.audio import Waveform, resample
-from speechunits.codecs.protocol import Codes
+from speechunits.codecs.protocol import Codes, decode_softly
 from speechunits.runs import Runs, Units, deduplicate, expand
 from speechunits.segments import Segment, cut_at_pauses
 
@@ -198,11 +198,16 @@ class SpeechTranslator:
                 expand(runs),
                 voice.language,
                 target,
-                options=SynthesisOptions(temperature=options.temperature, top_p=options.top_p, best_of=options.best_of),
+                options=SynthesisOptions(
+                    temperature=options.temperature,
+                    top_p=options.top_p,
+                    best_of=options.best_of,
+                    other_levels=options.other_levels,
+                ),
                 seed=seed,
             )
         with watch.time("decode"):
-            spoken = bundle.codec.decode(codes)
+            spoken = decode_softly(bundle.codec, codes)
         return Piece(segment, heard, translation, runs, spoken, watch.seconds)
 
     def _units(self, waveform: Waveform) -> Units:

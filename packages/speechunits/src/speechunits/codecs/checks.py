@@ -1,8 +1,9 @@
 """What every codec asks of the codes that it is given."""
 
 import numpy as np
+import numpy.typing as npt
 
-from speechunits.codecs.protocol import Codes
+from speechunits.codecs.protocol import Codes, SoftCodes
 from speechunits.errors import InputError
 
 
@@ -25,3 +26,23 @@ def require_codes(codes: Codes, levels: int, codebook_size: int) -> Codes:
     if values.min() < 0 or values.max() >= codebook_size:
         raise InputError(f"codes lie in 0 to {codebook_size - 1}, not {values.min()} to {values.max()}")
     return values.astype(np.int64)
+
+
+def require_chances(codes: SoftCodes, levels: int, codebook_size: int) -> npt.NDArray[np.float32]:
+    """Return the probabilities `[K - K', T, C]` of the upper levels, K' at least 1.
+
+    Args:
+        codes: of at most `levels` levels, whose probabilities are of `codebook_size` codes.
+        levels: K of the codec.
+        codebook_size: C of the codec.
+
+    Raises:
+        InputError: they are not like that.
+    """
+    upper, _, count = codes.chances.shape
+    if upper >= min(len(codes.codes), levels) or len(codes.codes) > levels or (upper and count != codebook_size):
+        raise InputError(
+            f"codes of {len(codes.codes)} levels, probabilities {list(codes.chances.shape)}: expected at most {levels} "
+            f"levels, the lowest of them certain, and probabilities of {codebook_size} codes"
+        )
+    return codes.chances

@@ -16,9 +16,9 @@ from torch.nn.utils.rnn import pad_sequence
 
 from speechunits.audio import Waveform, resample
 from speechunits.batching import batches_by_length
-from speechunits.codecs.checks import require_codes
+from speechunits.codecs.checks import require_chances, require_codes
 from speechunits.codecs.encodec_model import count_levels, load_encodec_model, name_model
-from speechunits.codecs.protocol import Codes
+from speechunits.codecs.protocol import Codes, SoftCodes
 from speechunits.errors import InputError
 
 if TYPE_CHECKING:
@@ -100,6 +100,18 @@ class Encodec24khz:
                 kept = samples[: rows[position].shape[0] * self._hop]
                 results[position] = Waveform(kept.numpy().astype(np.float32), self.sample_rate_hz)
         return [waveform for waveform in results if waveform is not None]
+
+    @torch.inference_mode()
+    def decode_soft(self, codes: SoftCodes) -> Waveform:
+        """Return the waveform of the mean vector of every frame; see `SoftCodec`."""
+        chances = require_chances(codes, self.levels, self.codebook_size)
+        known = len(codes.codes) - len(chances)
+        checked = require_codes(codes.codes, self.levels, self.codebook_size)[:known]
+        latent = self._model.quantizer.decode(torch.from_numpy(checked.copy())[:, None].to(self._device()))  # [1, D, T]
+        for layer, weights in zip(self._model.quantizer.vq.layers[known:], chances, strict=False):
+            latent = latent + layer.project_out(torch.from_numpy(weights).to(self._device()) @ layer.codebook).T
+        sound = self._model.decoder(latent)[0, 0, : checked.shape[1] * self._hop]
+        return Waveform(sound.cpu().numpy().astype(np.float32), self.sample_rate_hz)
 
     def _device(self) -> torch.device:
         return next(self._model.parameters()).device

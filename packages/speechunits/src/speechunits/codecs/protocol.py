@@ -1,7 +1,8 @@
 """What every neural codec offers."""
 
 from collections.abc import Sequence
-from typing import Protocol, TypeAlias
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -49,3 +50,46 @@ class Codec(Protocol):
 
     def decode_batch(self, codes: Sequence[Codes]) -> list[Waveform]:
         """Return what `decode` returns for each."""
+
+
+@dataclass(frozen=True, eq=False)
+class SoftCodes:
+    """Codes, of which those of the upper levels are known by their probabilities.
+
+    Attributes:
+        codes: of all levels, `[K, T]`, in the upper ones the most probable.
+        chances: probabilities of the codes of the upper levels, float32 `[K - K', T, C]`; of no level where all are
+            certain.
+    """
+
+    codes: Codes
+    chances: npt.NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        if self.chances.ndim != 3 or (len(self.chances) and self.chances.shape[1] != self.codes.shape[1]):
+            raise ValueError(f"probabilities {list(self.chances.shape)} do not go with codes {list(self.codes.shape)}")
+
+    @classmethod
+    def certain(cls, codes: Codes) -> "SoftCodes":
+        """Codes without any doubt."""
+        return cls(codes, np.empty((0, codes.shape[1], 0), np.float32))
+
+
+@runtime_checkable
+class SoftCodec(Codec, Protocol):
+    """A codec of residual levels, whose vectors add up."""
+
+    def decode_soft(self, codes: SoftCodes) -> Waveform:
+        """Return the waveform of the mean vector of every frame.
+
+        Of all vectors it is the one with the least expected squared distance to the right one: where little is known of
+        a level it adds little, while the most probable code is far off in most frames.
+
+        Raises:
+            InputError: as `decode`, or the probabilities are not of this codec's codes.
+        """
+
+
+def decode_softly(codec: Codec, codes: SoftCodes) -> Waveform:
+    """The waveform of uncertain codes: of their mean, or of the most probable ones with a codec that has no mean."""
+    return codec.decode_soft(codes) if isinstance(codec, SoftCodec) else codec.decode(codes.codes)

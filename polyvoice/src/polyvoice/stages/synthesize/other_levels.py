@@ -22,7 +22,7 @@ from polyvoice.stages.stage_folder import FILE, VOCABULARY, StageCard, read_stag
 from polyvoice.stages.synthesize.data import Speech, VoiceExample
 from polyvoice.stages.synthesize.settings import VoiceSettings
 from polyvoice.tasks import UNITS, languages_of
-from speechunits.codecs.protocol import Codes
+from speechunits.codecs.protocol import SoftCodes
 from speechunits.extracted import CodesInfo
 from unitlm.alphabet import Units as UnitAlphabet
 from unitlm.checkpoint import load_model
@@ -193,14 +193,15 @@ class OtherLevelsModel:
         return cls(load_model(folder, device=device).float(), writer, card, voice)
 
     @torch.inference_mode()
-    def fill(self, examples: Sequence[VoiceExample]) -> list[Codes]:
-        """Find the most probable codes of all levels above those that the targets have.
+    def fill(self, examples: Sequence[VoiceExample]) -> list[SoftCodes]:
+        """Find the most probable codes of all levels above those that the targets have, and how probable all are.
 
         Args:
             examples: prompts with codes of all levels `[K, T]`, targets with those of level 0 `[1, T']` at least.
 
         Returns:
-            For each example its target's codes of all levels, `[K, T']` int64.
+            For each example its target's codes of all levels `[K, T']`. A level's probabilities are those beside the
+            most probable codes of the levels below it.
         """
         known = {len(example.target.codes) for example in examples}
         if len(known) != 1 or any(len(example.prompt.codes) != self._spans.levels for example in examples):
@@ -209,12 +210,20 @@ class OtherLevelsModel:
             )
         batch = _Batch.of([self.writer.example(example) for example in examples], self._spans.levels, self._device)
         steps, asked = batch.steps, batch.asked
+        frames = asked.sum(dim=1).tolist()
+        chances: list[list[NDArray[np.float32]]] = [[] for _ in examples]
         for number in range(known.pop(), self._spans.levels):
             level = torch.full((len(examples),), number, device=steps.device)
-            best = _choose(self._model, self._spans, batch, level)
-            steps[..., 1 + number][asked] = best + self._spans.first(level[0])
+            logits = _score(self._model, self._spans, batch, level)
+            steps[..., 1 + number][asked] = logits.argmax(dim=-1) + self._spans.first(level[0])
+            for found, part in zip(chances, torch.split(logits.float().softmax(dim=-1), frames), strict=True):
+                found.append(part.cpu().numpy())
         first = self._spans.first(torch.arange(self._spans.levels, device=steps.device))
-        return [(row[mask][:, 1:] - first).T.cpu().numpy() for row, mask in zip(steps, asked, strict=True)]
+        codes = [(row[mask][:, 1:] - first).T.cpu().numpy() for row, mask in zip(steps, asked, strict=True)]
+        return [
+            SoftCodes(one, np.stack(found)) if found else SoftCodes.certain(one)
+            for one, found in zip(codes, chances, strict=True)
+        ]
 
     @property
     def _device(self) -> torch.device:
@@ -228,7 +237,8 @@ def count_other_levels_hits(spans: CodeSpans, model: Decoder, example: Example) 
     hits = {}
     for number in range(1, spans.levels):
         level = torch.full((1,), number, device=batch.steps.device)
-        right = _choose(model, spans, batch, level) + spans.first(level) == batch.steps[..., 1 + number][batch.asked]
+        best = _score(model, spans, batch, level).argmax(dim=-1)
+        right = best + spans.first(level) == batch.steps[..., 1 + number][batch.asked]
         hits[number] = (int(right.sum()), len(right))
     return hits
 
@@ -258,8 +268,8 @@ class _Batch:
         return cls(on_device[0], on_device[1], on_device[2], on_device[3] if (segments < 0).any() else None)
 
 
-def _choose(model: Decoder, spans: CodeSpans, batch: _Batch, level: Tensor) -> Tensor:
-    """The best code of each frame that is asked for, row by row: `[N]`."""
+def _score(model: Decoder, spans: CodeSpans, batch: _Batch, level: Tensor) -> Tensor:
+    """Logits of the codes of each frame that is asked for, row by row: `[N, size]`."""
     logits = model(
         spans.hide(batch.steps, batch.asked, level),
         segments=batch.segments,
@@ -268,7 +278,7 @@ def _choose(model: Decoder, spans: CodeSpans, batch: _Batch, level: Tensor) -> T
         at=batch.asked,
         among=spans.ids(level),
     )
-    return cast(Tensor, logits.argmax(dim=-1))
+    return cast(Tensor, logits)
 
 
 def build_other_levels_vocabulary(clusters: int, codes: CodesInfo) -> Vocabulary:

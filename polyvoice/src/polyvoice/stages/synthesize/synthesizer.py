@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from polyvoice.errors import InputError
 from polyvoice.stages.synthesize.data import Rates, Speech, VoiceExample
 from polyvoice.stages.synthesize.first_level import FirstLevelModel, VoiceQuery
 from polyvoice.stages.synthesize.other_levels import OtherLevelsModel
-from speechunits.codecs.protocol import Codes
+from speechunits.codecs.protocol import Codes, SoftCodes
 from speechunits.runs import Units
 from unitlm.sampling import Sampling
 
 
 @dataclass(frozen=True)
 class SynthesisOptions:
-    """How the codes of level 0 are chosen; those of the other levels are always the most probable.
+    """How the codes of level 0 are chosen.
 
     Attributes:
         temperature: of drawing; 0 takes the most probable code.
@@ -26,6 +27,8 @@ class SynthesisOptions:
         repetition_ratio: a drawn code that makes up more than this share of the window is drawn again from all
             (VALL-E 2, arXiv 2406.05370, section 4.3.1).
         best_of: draws of which the one with the largest mean log-probability is taken.
+        other_levels: mean: of the other levels each code counts as much as it is probable
+            (`speechunits.codecs.protocol.SoftCodec`); best: the most probable one alone.
     """
 
     temperature: float = 0.8
@@ -33,6 +36,7 @@ class SynthesisOptions:
     repetition_window: int = 10
     repetition_ratio: float = 0.1
     best_of: int = 1
+    other_levels: Literal["mean", "best"] = "mean"
 
     @property
     def sampling(self) -> Sampling:
@@ -120,7 +124,7 @@ class Synthesizer:
         *,
         options: SynthesisOptions = STANDARD,
         seed: int = 0,
-    ) -> Codes:
+    ) -> SoftCodes:
         """Speak one utterance.
 
         Args:
@@ -133,7 +137,7 @@ class Synthesizer:
             seed: of the draws.
 
         Returns:
-            Codes `[K, T2']` int64, where T2' is T2 at the codec's frame rate, rounded.
+            Codes `[K, T2']`, where T2' is T2 at the codec's frame rate, rounded.
 
         Raises:
             InputError: prompt or target are empty, or hold units, codes or languages that the models do not know.
@@ -143,18 +147,19 @@ class Synthesizer:
 
     def synthesize_batch(
         self, utterances: Sequence[Utterance], *, options: SynthesisOptions = STANDARD, seed: int = 0
-    ) -> list[Codes]:
+    ) -> list[SoftCodes]:
         """Speak several utterances at once; see `synthesize`."""
         queries = [self._query(utterance) for utterance in utterances]
         first = self._first_level.write(queries, sampling=options.sampling, best_of=options.best_of, seed=seed)
         if self._other_levels is None:
-            return [codes[None] for codes in first]
-        return self._other_levels.fill(
+            return [SoftCodes.certain(codes[None]) for codes in first]
+        filled = self._other_levels.fill(
             [
                 VoiceExample("", query.prompt, Speech(query.language, query.units, codes[None]))
                 for query, codes in zip(queries, first, strict=True)
             ]
         )
+        return filled if options.other_levels == "mean" else [SoftCodes.certain(one.codes) for one in filled]
 
     def _query(self, utterance: Utterance) -> VoiceQuery:
         codes = utterance.prompt_codes

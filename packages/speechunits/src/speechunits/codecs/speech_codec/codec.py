@@ -10,7 +10,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from speechunits.audio import Waveform, resample
 from speechunits.batching import batches_by_length
-from speechunits.codecs.protocol import Codes
+from speechunits.codecs.checks import require_chances
+from speechunits.codecs.protocol import Codes, SoftCodes
 from speechunits.codecs.speech_codec.model import CodecModel
 from speechunits.codecs.speech_codec.storage import identify_codes
 from speechunits.errors import InputError
@@ -96,6 +97,17 @@ class SpeechCodec:
                 samples = sound[row, : frames[position] * self._hop].numpy().copy()
                 results[position] = Waveform(samples, self.sample_rate_hz)
         return [waveform for waveform in results if waveform is not None]
+
+    @torch.inference_mode()
+    def decode_soft(self, codes: SoftCodes) -> Waveform:
+        """Return the waveform of the mean vector of every frame; see `SoftCodec`."""
+        rows, chances = self._checked(codes.codes), require_chances(codes, self.levels, self.codebook_size)
+        known = len(codes.codes) - len(chances)
+        books, device = self._model.quantizer.codebooks, self._device()
+        latent = self._model.quantizer.decode(rows[:, :known].T[:, None].to(device))[0]  # [T, D]
+        for level, weights in enumerate(chances, start=known):
+            latent = latent + torch.from_numpy(weights).to(device) @ books[level]
+        return Waveform(self._model.decoder(latent[None], None)[0].cpu().numpy().copy(), self.sample_rate_hz)
 
     def _device(self) -> torch.device:
         return self._model.quantizer.codebooks.device
