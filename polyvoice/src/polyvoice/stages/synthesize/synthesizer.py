@@ -27,8 +27,9 @@ class SynthesisOptions:
         repetition_ratio: a drawn code that makes up more than this share of the window is drawn again from all
             (VALL-E 2, arXiv 2406.05370, section 4.3.1).
         best_of: draws of which the one with the largest mean log-probability is taken.
-        other_levels: mean: of the other levels each code counts as much as it is probable
-            (`speechunits.codecs.protocol.SoftCodec`); best: the most probable one alone.
+        other_levels: best: the most probable codes of the other levels; mean: each code counts as much as it is
+            probable
+            (`speechunits.codecs.protocol.SoftCodec`).
     """
 
     temperature: float = 0.8
@@ -36,7 +37,7 @@ class SynthesisOptions:
     repetition_window: int = 10
     repetition_ratio: float = 0.1
     best_of: int = 1
-    other_levels: Literal["mean", "best"] = "mean"
+    other_levels: Literal["best", "mean"] = "best"
 
     @property
     def sampling(self) -> Sampling:
