@@ -28,8 +28,7 @@ class SynthesisOptions:
             (VALL-E 2, arXiv 2406.05370, section 4.3.1).
         best_of: draws of which the one with the largest mean log-probability is taken.
         other_levels: best: the most probable codes of the other levels; mean: each code counts as much as it is
-            probable
-            (`speechunits.codecs.protocol.SoftCodec`).
+            probable (`speechunits.codecs.protocol.SoftCodec`).
     """
 
     temperature: float = 0.8
