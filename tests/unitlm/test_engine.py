@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
@@ -364,6 +366,41 @@ def test_a_failing_member_is_told_of() -> None:
     with pytest.raises(ValueError, match="1"):
         team.TEAM.run(2, fail)
     assert team.TEAM.run(2, lambda member: member.members) == 2
+
+
+TEAMWORK = """
+import sys, threading
+from unitlm.engine.team import TEAM, meet
+
+def work(member):
+    if member.place == int(sys.argv[1]):
+        raise MemoryError("too much")
+    for _ in range(3):
+        meet(member)
+
+for _ in range(3):
+    try:
+        TEAM.run(3, work)
+    except MemoryError as error:
+        print(error)
+print(TEAM.run(3, lambda member: meet(member) or member.members))
+
+def late():
+    threading.main_thread().join()
+    print(TEAM.run(5, lambda member: meet(member) or member.members))
+
+threading.Thread(target=late).start()
+"""
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_nobody_waits_for_a_member_that_failed_or_could_not_be_started(place: int) -> None:
+    """In a process of its own, which a member that waits for ever would keep from ending."""
+    command = [sys.executable, "-c", TEAMWORK, str(place)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert ended.returncode == 0, ended.stderr
+    # The last answer is one thread's: when the interpreter shuts down no others can be started.
+    assert ended.stdout.split("\n") == ["too much"] * 3 + ["3", "1", ""]
 
 
 @pytest.mark.parametrize("positions", range(1, 7))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -24,6 +24,8 @@ from unitlm.engine.vector_code import INT, LONG, VectorWriter, is_x86
 
 _PATIENCE = 2000
 """Looks at the counter, some tens of microseconds, before a member lets others have its core."""
+_GIVEN_UP = 1 << 62
+"""What the counter holds once a member has failed: more than any meeting waits for."""
 
 _LEAST_WORK = 8e6
 """Multiplications that a member must have for its part to be worth waking a thread."""
@@ -95,12 +97,14 @@ _give_way = cast("Callable[[], None]", intrinsic(_give_core))
 
 @compiled
 def meet(member: Member) -> None:
-    """Wait until all members have come here."""
+    """Wait until all members have come here, or one has failed."""
     if member.members == 1:
         return
     address = member.gate.ctypes.data
     # The counter only grows: the n-th meeting is over when it has reached n times the members.
     arrived = _arrive(address) + 1
+    if arrived > _GIVEN_UP:
+        return
     wanted = (arrived + member.members - 1) // member.members * member.members
     looks = 0
     while _look(address) < wanted:
@@ -121,7 +125,7 @@ class Team:
     """The threads of this process that decode together, started when they are first needed.
 
     Only one call has them at a time; another one that comes meanwhile runs alone, so that members never wait for a
-    thread that is busy elsewhere.
+    thread that is busy elsewhere. A member that fails lets the others go: what they give is then thrown away.
     """
 
     def __init__(self) -> None:
@@ -132,26 +136,55 @@ class Team:
             os.register_at_fork(after_in_child=self._forget)
 
     def run(self, count: int, function: Callable[[Member], Any]) -> Any:
-        """Call a function that releases the interpreter's lock as each of `count` members; the first one's result."""
+        """Call a function that releases the interpreter's lock as each of `count` members; the first one's result.
+
+        Where no thread can be started, as when the interpreter shuts down, it is called once, alone.
+        """
         if count < 2 or not self._lock.acquire(blocking=False):
             return function(ALONE)
         try:
-            pool = self._threads(count - 1)
-            gate = np.zeros(1, np.int64)
-            others = [pool.submit(function, Member(gate, index, count)) for index in range(1, count)]
-            result = function(Member(gate, 0, count))
-            for other in others:
-                other.result()
-            return result
+            return self._run_together(count, function)
         finally:
             self._lock.release()
 
+    def _run_together(self, count: int, function: Callable[[Member], Any]) -> Any:
+        gate = np.zeros(1, np.int64)
+
+        def work(place: int) -> Any:
+            try:
+                return function(Member(gate, place, count))
+            except BaseException:
+                gate[0] = _GIVEN_UP
+                raise
+
+        others: list[Future[Any]] = []
+        try:
+            pool = self._threads(count - 1)
+            for place in range(1, count):
+                others.append(pool.submit(work, place))
+            result = work(0)
+        except BaseException as error:
+            gate[0] = _GIVEN_UP
+            wait(others)
+            if not isinstance(error, RuntimeError) or len(others) == count - 1:
+                raise
+            self._stop()  # what could not be started may still be in line
+            return function(ALONE)
+        wait(others)
+        for other in others:
+            other.result()
+        return result
+
     def _threads(self, count: int) -> ThreadPoolExecutor:
         if self._pool is None or self._size < count:
-            if self._pool is not None:
-                self._pool.shutdown()
+            self._stop()
             self._pool, self._size = ThreadPoolExecutor(count, "unitlm"), count
         return self._pool
+
+    def _stop(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+        self._pool, self._size = None, 0
 
     def _forget(self) -> None:
         """Threads do not survive a fork."""
@@ -162,5 +195,9 @@ TEAM = Team()
 
 
 def choose_members(work: float) -> int:
-    """How many threads are worth their meeting for so many multiplications; at most torch's number of threads."""
+    """How many threads are worth their meeting for so many multiplications; at most torch's number of threads.
+
+    That number is `torch.set_num_threads` or `OMP_NUM_THREADS`: set it where a container's quota is less than its
+    cores, for members that wait use up the quota of those that work.
+    """
     return max(1, min(torch.get_num_threads(), int(work / _LEAST_WORK)))
