@@ -242,7 +242,7 @@ def compare(arguments: argparse.Namespace, clock: Callable[[], float]) -> Iterat
                 for batch in arguments.batches:
                     yield from compare_peers(model, precision, batch, bandwidth, arguments, clock)
                 if arguments.drafts and threads == 1:
-                    yield from compare_drafts(model, precision, arguments.rounds, clock)
+                    yield from compare_drafts(model, precision, arguments, clock)
 
 
 def compare_peers(
@@ -275,11 +275,13 @@ def compare_peers(
         yield timed.row(name, peer, tell_size(model), TARGETS.get((peer, batch)), read)
 
 
-def compare_drafts(model: Decoder, precision: Precision, rounds: int, clock: Callable[[], float]) -> Iterator[Row]:
+def compare_drafts(
+    model: Decoder, precision: Precision, arguments: argparse.Namespace, clock: Callable[[], float]
+) -> Iterator[Row]:
     """How much faster a draft makes plain decoding, by how much of it is right."""
     vocabulary = model.config.vocabulary_size
     packed, choices = PackedDecoder(model, precision), Choices(2, vocabulary, end=1)
-    prompt, tokens = make_prompts(vocabulary, 1)[0], TOKENS[1]
+    prompt, tokens = make_prompts(vocabulary, 1)[0], arguments.tokens or TOKENS[1]
     plain = list(generate(packed, [prompt], choices, limit=tokens)[0].ids)
     for share in (1.0, 0.9, 0.5, 0.0):
         wrong = round(1 / (1 - share)) if share < 1 else len(plain) + 1
@@ -292,7 +294,7 @@ def compare_drafts(model: Decoder, precision: Precision, rounds: int, clock: Cal
             "unitlm": drafted,
             "unitlm without drafts": lambda: [list(generate(packed, [prompt], choices, limit=tokens)[0].ids)],
         }
-        timed = measure(contenders, rounds, clock)
+        timed = measure(contenders, arguments.rounds, clock)
         target = DRAFT_TARGET if share == 1 else None
         note = f"every {wrong}th unit of the draft is wrong" if share < 1 else "the draft is right"
         name = f"draft {share:.0%} right {precision}"

@@ -100,3 +100,8 @@ def test_repetition_aware_sampling_leaves_a_loop() -> None:
 def test_settings_out_of_range_are_refused(bad: dict[str, float]) -> None:
     with pytest.raises(InputError, match="sampling: "):
         Sampling(**bad)  # type: ignore[arg-type]
+
+
+def test_a_logit_that_is_no_number_leads_to_no_column_that_is_not_there() -> None:
+    logits = torch.tensor([[0.0, math.nan, 1.0]])
+    assert choose(logits, Sampling(temperature=1.0), torch.Generator().manual_seed(0)).item() in range(3)

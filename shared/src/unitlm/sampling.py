@@ -104,7 +104,7 @@ class Sampling:
 
     @property
     def sharpness(self) -> float:
-        """What logits are multiplied by; finite, so that temperatures next to 0 are like 0."""
+        """What logits are multiplied by where the temperature is not 0; finite, so that those next to 0 are like 0."""
         return min(1 / self.temperature, 1e30)
 
     def __post_init__(self) -> None:
@@ -137,7 +137,8 @@ def choose(
     """
     if sampling.temperature == 0:
         return logits.argmax(dim=-1)
-    scaled = (logits.float() - logits.float().amax(dim=-1, keepdim=True)) * sampling.sharpness
+    scores = logits.float()
+    scaled = (scores - scores.amax(dim=-1, keepdim=True)) * sampling.sharpness
     columns = draw(keep_top_p(keep_top_k(scaled, sampling.top_k), sampling.top_p), generator)
     if sampling.repetition_window and recent is not None:
         window = recent[:, -sampling.repetition_window :]
@@ -153,7 +154,8 @@ def draw(logits: Tensor, generator: torch.Generator | None) -> Tensor:
     # In float64, so that a number below 1 times the sum stays below the sum, and nothing of probability 0 is drawn.
     cumulated = F.softmax(logits.float(), dim=-1).double().cumsum(dim=-1)
     points = torch.rand(*logits.shape[:-1], 1, generator=generator, device=logits.device)
-    return torch.searchsorted(cumulated, points * cumulated[..., -1:], right=True).squeeze(-1)
+    columns = torch.searchsorted(cumulated, points * cumulated[..., -1:], right=True).squeeze(-1)
+    return columns.clamp(max=logits.shape[-1] - 1)  # only where a logit is no number
 
 
 def keep_top_k(logits: Tensor, k: int) -> Tensor:

@@ -18,7 +18,7 @@ from unitlm.engine.vector_code import (
 )
 
 SLOTS = LANES if has_feature("avx512f") else LANES // 2
-"""Slots scored together, and lanes of a register: one sum a slot, which leaves half of the registers free."""
+"""Slots scored together, and lanes of a sum (of AVX-512 and AVX2 a register): half of the registers stay free."""
 _PART = ir.VectorType(FLOAT, SLOTS)
 # Far enough ahead that memory has answered.
 _PREFETCH_BYTES = 4096

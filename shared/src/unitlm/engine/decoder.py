@@ -41,7 +41,8 @@ class PackedDecoder:
     Attributes:
         decoder: The decoder, for whatever is not decoding. Later changes of its layers are not seen here.
         config: Its shape.
-        precision: Of the packed weights; inputs and sums are float32 (8-bit weights: 16-bit inputs, exact sums).
+        precision: Of the packed weights; inputs and sums are float32. With 8-bit weights, on processors that multiply
+            integers, inputs have 16 bits and sums are exact (AVX-512 VNNI), or exact within 512 columns (AVX2).
     """
 
     def __init__(self, decoder: Decoder, precision: Precision) -> None:

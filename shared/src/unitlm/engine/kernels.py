@@ -209,20 +209,19 @@ def multiply(matrix: Matrix, layer: int, first: int, x: Floats, y: Floats, scrat
     words = weights.shape[2]
     inputs = _prepare(weights, x, scratch, member)
     weights_at, scales_at, sums_at = weights.ctypes.data, scales.ctypes.data, sums.ctypes.data
-    input_stride, output_stride = inputs.strides[0], y.strides[0]
+    inputs_at, input_stride, output_stride = inputs.ctypes.data, inputs.strides[0], y.strides[0]
     begin, behind = share(y.shape[1] // GROUP, member)
     for block in range(0, x.shape[0], _BLOCK):
         stop = min(block + _BLOCK, x.shape[0])
         for column in range(begin, behind):
             group, position = first + column, block
             while position < stop:
-                # Prepared inputs live as long as they are named in the loop; their address alone would not keep them.
                 operands = (
                     weights_at + group * words * _GROUP_BYTES,
                     words,
                     scales_at + group * _GROUP_BYTES,
                     sums_at + group * _GROUP_BYTES,
-                    inputs.ctypes.data + position * input_stride,
+                    inputs_at + position * input_stride,
                     input_stride,
                     scratch.scales.ctypes.data + 4 * position,
                     y.ctypes.data + column * _GROUP_BYTES + position * output_stride,
@@ -335,7 +334,7 @@ def attend(
 ) -> None:
     """Attention of the queries in `projected` over what each position sees; `out` is [M, H * C] or wider.
 
-    A member takes every so manieth query: later positions of a prompt see more.
+    Members take queries in turn: later positions of a prompt see more.
     """
     width = heads.width
     in_group = heads.queries // heads.groups

@@ -29,7 +29,7 @@ class Matrix(NamedTuple):
     """Matrices [N, K] of all layers; rows are padded by zeros to whole groups, columns to a multiple of 4.
 
     Attributes:
-        weights: [layers, groups, words, 64 * columns in a word]; float32, bf16 as uint16, or int8.
+        weights: [layers, groups, 4 vectors, words, 16 lanes * columns in a word]; float32, bf16 as uint16, or int8.
         scales: What 8-bit weights of a row are multiplied by, float32 [layers, rows]; else [layers, 0].
         sums: Sums of a row's 8-bit weights times `INPUT_SHIFT`, int32 [layers, rows]; else [layers, 0].
     """

@@ -1,12 +1,13 @@
 """The inner kernel: 64 rows of a packed matrix times a few vectors, written as LLVM vector code.
 
 Compilers turn a plain matrix-vector loop into code that waits for its own sums: 3 GB/s where memory gives 25. So this
-one loop is spelled out. No instruction is named but one, the 8-bit dot product of AVX-512 VNNI, and that has a
-replacement.
+one loop is spelled out. Two instructions are named, the 8-bit dot product of AVX-512 VNNI and the 16-bit one of AVX2;
+where there is neither, 8-bit weights are made floats.
 
-A matrix [N, K] is packed in groups of 64 rows (`unitlm.engine.packing`). Within a group the weights lie in the order in
-which they are read, one stream that the processor's prefetcher can follow: for each word of columns four vectors of 16
-lanes, a lane belonging to a row. A 32-bit word holds one float32, two bf16 or four int8 columns.
+A matrix [N, K] is packed in groups of 64 rows (`unitlm.engine.packing`): four vectors of 16 lanes, a lane belonging to
+a row, one vector's words of columns after the other's. So as many vectors as there are registers for are read at once,
+each a stream that the processor's prefetcher can follow. A 32-bit word holds one float32, two bf16 or four int8
+columns.
 
 The sum of a row always runs over the columns in the same order, however many vectors are multiplied at once: scores
 do not depend on what else is in the batch, and checking a draft gives to the last bit what writing gives.
@@ -22,7 +23,7 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 
-from unitlm.engine.packing import GROUP
+from unitlm.engine.packing import COLUMNS_IN_WORD, GROUP
 from unitlm.engine.vector_code import (
     FLOAT,
     FLOATS,
@@ -36,6 +37,7 @@ from unitlm.engine.vector_code import (
     has_feature,
     vector_function,
 )
+from unitlm.language_model import Precision
 
 VECTORS = GROUP // LANES
 """Vectors in a group: as many sums as hide the latency of a fused multiply-add."""
@@ -43,7 +45,7 @@ BLOCK_WORDS = 128
 """Words whose 8-bit columns times 16-bit inputs are added up exactly: 512 * 127 * 32767 < 2**31."""
 # Far enough ahead to bridge a page boundary, where hardware prefetching stops.
 _PREFETCH_BYTES = 2048
-_COLUMNS_IN_WORD: dict[Any, int] = {types.float32: 1, types.uint16: 2, types.int8: 4}
+_PRECISIONS: dict[Any, Precision] = {types.float32: "fp32", types.uint16: "bf16", types.int8: "int8"}
 _HALF_LANES, _HALF_BYTES = LANES // 2, VECTOR_BYTES // 2
 _HALF_INTS, _HALF_FLOATS = ir.VectorType(INT, _HALF_LANES), ir.VectorType(FLOAT, _HALF_LANES)
 _HALF_SHORTS = ir.VectorType(SHORT, LANES)
@@ -88,7 +90,7 @@ class _Operands:
         """The group's rows from a vector on."""
         offset = writer.times(vector, VECTOR_BYTES)
         places = {name: writer.add(getattr(self, name), offset) for name in ("scales", "sums", "outputs")}
-        return replace(self, weights=writer.add(self.weights, writer.multiply(offset, self.words)), **places)
+        return replace(self, weights=writer.add(self.weights, writer.builder.mul(offset, self.words)), **places)
 
 
 def _parts(writer: VectorWriter, operands: _Operands, vectors: int) -> Iterator[_Operands]:
@@ -130,7 +132,7 @@ def _columns(writer: VectorWriter, kind: types.Type, address: ir.Value) -> list[
 def _write_float_tile(writer: VectorWriter, kind: types.Type, positions: int, operands: _Operands) -> None:
     """Sums in float32 over weights of any type."""
     builder, vectors = writer.builder, vectors_at_once(positions)
-    in_word = _COLUMNS_IN_WORD[kind]
+    in_word = COLUMNS_IN_WORD[_PRECISIONS[kind]]
     for part in _parts(writer, operands, vectors):
         rows = _rows(writer, part, positions)
         totals = writer.zeros(FLOATS, positions, vectors)

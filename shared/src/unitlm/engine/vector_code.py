@@ -1,22 +1,26 @@
 """Writing LLVM vector code from Python.
 
-The vectors are LLVM's own, 16 lanes wide, which it maps onto whatever the processor has (AVX-512: one register, AVX2:
-two, NEON: four). Addresses and offsets are 64-bit integers, in bytes.
+The vectors are LLVM's own, mostly 16 lanes wide, which it maps onto whatever the processor has (AVX-512: one register,
+AVX2: two, NEON: four). Addresses and offsets are 64-bit integers, in bytes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, cast
 
 import llvmlite.binding
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
+from numba.core import cgutils, codegen, config
 from numba.extending import intrinsic
 
-_code: Any = cgutils  # which has no types
+# Which have no types.
+_code: Any = cgutils
+_codegen: Any = codegen
+_settings: Any = config
 
 LANES = 16
 """Lanes of 32 bits in a vector."""
@@ -27,8 +31,14 @@ VECTOR_BYTES = 4 * LANES
 
 
 def has_feature(name: str) -> bool:
-    """Whether this processor has an extension, by LLVM's name."""
-    return bool(llvmlite.binding.get_host_cpu_features().get(name, False))
+    """Whether numba compiles for an extension, by LLVM's name: the processor has it, and no setting forbids it."""
+    return f"+{name}" in _list_features().split(",")
+
+
+@cache
+def _list_features() -> str:
+    asked = _settings.CPU_FEATURES
+    return str(_codegen.get_host_cpu_features() if asked is None else asked)
 
 
 def is_x86() -> bool:
@@ -45,10 +55,6 @@ class VectorWriter:
     def add(self, address: ir.Value, offset: int | ir.Value) -> ir.Value:
         """An address so many bytes further on."""
         return self.builder.add(address, ir.Constant(LONG, offset) if isinstance(offset, int) else offset)
-
-    def multiply(self, left: ir.Value, right: ir.Value) -> ir.Value:
-        """The product of two integers."""
-        return self.builder.mul(left, right)
 
     def times(self, value: ir.Value, factor: int) -> ir.Value:
         """A multiple of an integer."""
@@ -86,7 +92,7 @@ class VectorWriter:
         return self.call(f"llvm.fma.v{left.type.count}f32", left.type, left, right, total)
 
     def call(self, name: str, result: ir.Type, *arguments: ir.Value) -> ir.Value:
-        """Call a function of LLVM's."""
+        """Call a function of LLVM's, or one of the process."""
         kind = ir.FunctionType(result, [argument.type for argument in arguments])
         return self.builder.call(_code.get_or_insert_function(self.builder.module, kind, name), arguments)
 

@@ -193,11 +193,12 @@ class OtherLevelsModel:
         return cls(load_model(folder, device=device).float(), writer, card, voice)
 
     @torch.inference_mode()
-    def fill(self, examples: Sequence[VoiceExample]) -> list[SoftCodes]:
-        """Find the most probable codes of all levels above those that the targets have, and how probable all are.
+    def fill(self, examples: Sequence[VoiceExample], *, soft: bool = False) -> list[SoftCodes]:
+        """Find the most probable codes of all levels above those that the targets have.
 
         Args:
             examples: prompts with codes of all levels `[K, T]`, targets with those of level 0 `[1, T']` at least.
+            soft: also how probable all codes of these levels are.
 
         Returns:
             For each example its target's codes of all levels `[K, T']`. A level's probabilities are those beside the
@@ -216,6 +217,8 @@ class OtherLevelsModel:
             level = torch.full((len(examples),), number, device=steps.device)
             logits = _score(self._model, self._spans, batch, level)
             steps[..., 1 + number][asked] = logits.argmax(dim=-1) + self._spans.first(level[0])
+            if not soft:
+                continue
             for found, part in zip(chances, torch.split(logits.float().softmax(dim=-1), frames), strict=True):
                 found.append(part.cpu().numpy())
         first = self._spans.first(torch.arange(self._spans.levels, device=steps.device))

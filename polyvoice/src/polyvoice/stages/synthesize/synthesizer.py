@@ -153,13 +153,13 @@ class Synthesizer:
         first = self._first_level.write(queries, sampling=options.sampling, best_of=options.best_of, seed=seed)
         if self._other_levels is None:
             return [SoftCodes.certain(codes[None]) for codes in first]
-        filled = self._other_levels.fill(
+        return self._other_levels.fill(
             [
                 VoiceExample("", query.prompt, Speech(query.language, query.units, codes[None]))
                 for query, codes in zip(queries, first, strict=True)
-            ]
+            ],
+            soft=options.other_levels == "mean",
         )
-        return filled if options.other_levels == "mean" else [SoftCodes.certain(one.codes) for one in filled]
 
     def _query(self, utterance: Utterance) -> VoiceQuery:
         codes = utterance.prompt_codes

@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from speechunits.audio import Waveform, resample
 from speechunits.batching import batches_by_length
-from speechunits.codecs.checks import require_chances
+from speechunits.codecs.checks import require_chances, require_codes
 from speechunits.codecs.protocol import Codes, SoftCodes
 from speechunits.codecs.speech_codec.model import CodecModel
 from speechunits.codecs.speech_codec.storage import identify_codes
@@ -123,11 +123,5 @@ class SpeechCodec:
         return (torch.arange(max(frames)) < torch.tensor(frames)[:, None]).to(self._device())
 
     def _checked(self, codes: Codes) -> Tensor:
-        values = np.asarray(codes)
-        if values.ndim != 2 or values.dtype.kind not in "iu" or not 1 <= values.shape[0] <= self.levels:
-            raise InputError(f"codes are integers [K, T] with K up to {self.levels}, not {list(values.shape)}")
-        if values.shape[1] == 0:
-            raise InputError("codes have at least one frame")
-        if values.min() < 0 or values.max() >= self.codebook_size:
-            raise InputError(f"codes lie in 0 to {self.codebook_size - 1}, not {values.min()} to {values.max()}")
-        return torch.tensor(values.T.astype(np.int64))
+        """Codes as the model takes them, `[T, K']`."""
+        return torch.from_numpy(require_codes(codes, self.levels, self.codebook_size).T.copy())
