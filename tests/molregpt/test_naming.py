@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import signal
 import subprocess
 import time
 
@@ -28,6 +29,9 @@ def test_known_names_are_given_and_others_are_made(namer: Namer) -> None:
 
 def test_what_takes_too_long_has_no_name_and_the_next_one_does(namer: Namer, monkeypatch: pytest.MonkeyPatch) -> None:
     assert namer("CCCO") == "propan-1-ol"
+    process = namer._process
+    assert isinstance(process, subprocess.Popen)
+    process.send_signal(signal.SIGSTOP)  # else it may answer before this thread has its turn to look
     monkeypatch.setattr(namer, "_timeout_s", 0.0)
     begun = time.monotonic()
     assert namer("CCCCO") == ""
