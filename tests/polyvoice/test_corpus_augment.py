@@ -1,5 +1,7 @@
 """Augmentation does what its numbers say, to sounds whose spectrum is known, and always the same."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import soundfile
@@ -15,6 +17,7 @@ from polyvoice.corpus.augment import (
     shift_pitch,
 )
 from polyvoice.corpus.augmentation import Augmentation
+from polyvoice.corpus.copies import is_copy
 from polyvoice.corpus.manifest import PairRow, read_manifest, write_manifest
 from polyvoice.errors import InputError
 from speechunits.audio import Waveform
@@ -188,3 +191,52 @@ def test_rows_without_audio_and_bad_audio_are_told(corpus, tmp_path, capsys):
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert str(broken) in error
+
+
+def test_new_voices_change_both_sides_alike(corpus, tmp_path):
+    out = tmp_path / "out"
+    command = ["corpus", "voices", str(corpus), "--out", str(out), "--copies", "2", "--workers", "1"]
+    assert run(command) == 0
+    rows = read_manifest(out / "pairs.tsv")
+    assert [row.id for row in rows] == ["r0~voice1", "r0~voice2", "r2~voice1", "r2~voice2"]
+    assert [row.speaker for row in rows] == ["zoe~voice1", "zoe~voice2"] * 2
+    assert not any(is_copy(row.id) for row in rows)
+    speeds = {}
+    for row in rows:
+        for side in (row.source_audio, row.target_audio):
+            samples, rate = soundfile.read(side)
+            speed = 0.3 * RATE / samples.size
+            assert 0.85 <= speed <= 1.15
+            assert speeds.setdefault(row.speaker, speed) == pytest.approx(speed, rel=1e-3)
+            heard = strongest_hz(Waveform(samples.astype(np.float32), rate))
+            assert heard == pytest.approx(speed * (300 if row.id.startswith("r0") else 400), rel=0.02)
+    assert len(set(speeds.values())) == 2
+    # Run again after a loss: what is missing is made anew, and the same.
+    written = {path: path.read_bytes() for path in out.rglob("*.flac")}
+    lines = (out / "pairs.tsv").read_text().splitlines(keepends=True)
+    (out / "pairs.tsv").write_text("".join(lines[:2]))
+    for path in (rows[1].source_audio, rows[3].target_audio):
+        path.unlink()
+    assert run(command) == 0
+    assert read_manifest(out / "pairs.tsv") == rows
+    assert {path: path.read_bytes() for path in out.rglob("*.flac")} == written
+
+
+def test_a_recording_of_several_rows_gets_its_new_voice_once(corpus, tmp_path):
+    rows = read_manifest(corpus)
+    shared = replace(rows[2], id="r4", target_audio=rows[0].target_audio)
+    foreign = replace(rows[2], id="r5", target_audio=rows[0].target_audio, speaker=None)
+    write_manifest(corpus, [rows[0], shared, foreign, replace(rows[0], id="r6", target_audio=None)])
+    out = tmp_path / "out"
+    assert run(["corpus", "voices", str(corpus), "--out", str(out), "--workers", "1"]) == 0
+    first, second, third = read_manifest(out / "pairs.tsv")
+    assert first.target_audio == second.target_audio
+    assert third.target_audio != first.target_audio
+    assert third.speaker is None
+    assert len(list(out.rglob("*.flac"))) == 5
+
+
+def test_new_voices_need_rows_with_two_sides(corpus, tmp_path, capsys):
+    write_manifest(corpus, [replace(row, target_audio=None) for row in read_manifest(corpus)])
+    assert run(["corpus", "voices", str(corpus), "--out", str(tmp_path / "out")]) == 2
+    assert "no row of split train is spoken on both sides" in capsys.readouterr().err

@@ -9,7 +9,7 @@ from tyro.conf import arg, subcommand
 
 from polyvoice.cli.corpus_asterisk import Asterisk
 from polyvoice.cli.corpus_importers import Covost2, Cvss, Fleurs, Gigas2s
-from polyvoice.cli.corpus_manifests import Augment, Merge, Recordings
+from polyvoice.cli.corpus_manifests import Augment, Merge, Recordings, Voices
 from polyvoice.cli.corpus_phrasebook import Phrasebook
 from polyvoice.cli.corpus_speak import Speak
 from polyvoice.cli.corpus_tatoeba import Tatoeba
@@ -29,6 +29,7 @@ class Corpus:
         | Annotated[Fleurs, subcommand("fleurs")]
         | Annotated[Gigas2s, subcommand("gigas2s")]
         | Annotated[Augment, subcommand("augment")]
+        | Annotated[Voices, subcommand("voices")]
         | Annotated[Merge, subcommand("merge")]
         | Annotated[Recordings, subcommand("recordings")],
         arg(name=""),

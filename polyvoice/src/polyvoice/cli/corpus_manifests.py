@@ -1,4 +1,4 @@
-"""`polyvoice corpus merge`, `augment` and `recordings`: manifests to manifests and lists."""
+"""`polyvoice corpus merge`, `augment`, `voices` and `recordings`: manifests to manifests and lists."""
 
 from __future__ import annotations
 
@@ -54,7 +54,8 @@ class Augment:
 
     def run(self) -> None:
         """Augment, and say how many rows there are."""
-        from polyvoice.corpus.augment_corpus import MANIFEST, augment_corpus
+        from polyvoice.corpus.augment_corpus import augment_corpus
+        from polyvoice.corpus.copying import MANIFEST
 
         rows = augment_corpus(
             self.manifest,
@@ -64,6 +65,37 @@ class Augment:
             both_directions=self.both_directions,
             seed=self.seed,
             workers=self.workers,
+        )
+        print(f"{self.out / MANIFEST}: {rows:,} rows")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Voices:
+    """Write copies of training rows in new voices: both sides faster or slower alike, so that pitch and formants move.
+
+    A run that was killed goes on. Train with the originals beside the copies: merge both manifests.
+    """
+
+    manifest: Annotated[Path, Positional]
+    """Pair manifest; only its rows of split train that are spoken on both sides are copied."""
+    out: Path
+    """Folder to write to: pairs.tsv and audio."""
+    copies: int = 1
+    """New voices that each speaker gets."""
+    speed: tuple[float, float] = (0.85, 1.15)
+    """Range of speeds; each new voice has one of its own."""
+    seed: int = 0
+    """Another seed, other speeds."""
+    workers: int = os.cpu_count() or 1
+    """Processes; one a core by default."""
+
+    def run(self) -> None:
+        """Make them, and say how many rows there are."""
+        from polyvoice.corpus.copying import MANIFEST
+        from polyvoice.corpus.new_voices import make_voices
+
+        rows = make_voices(
+            self.manifest, self.out, self.speed, copies=self.copies, seed=self.seed, workers=self.workers
         )
         print(f"{self.out / MANIFEST}: {rows:,} rows")
 

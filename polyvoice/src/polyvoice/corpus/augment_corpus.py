@@ -2,38 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import track
-
-from polyvoice.corpus.augment import augment
 from polyvoice.corpus.copies import name_copy
-from polyvoice.corpus.flac import write_flac
-from polyvoice.corpus.growing import GrowingTable
-from polyvoice.corpus.manifest import COLUMNS, PairRow, format_row, read_manifest
-from polyvoice.corpus.splits import hash_fraction
-from polyvoice.corpus.workers import claim_folder, open_pool
+from polyvoice.corpus.copying import Copy, Sound, name_file, write_copies
+from polyvoice.corpus.manifest import PairRow, read_manifest
 from polyvoice.errors import InputError
-from speechunits.audio import read_audio
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from polyvoice.corpus.augmentation import Augmentation
-
-MANIFEST = "pairs.tsv"
-SETTINGS = "augment.json"
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """A row to be written, and the clean audio of its source."""
-
-    row: PairRow
-    clean: Path
 
 
 def augment_corpus(
@@ -70,66 +51,33 @@ def augment_corpus(
     """
     if copies < 1 or workers < 1:
         raise InputError(f"copies and workers are at least 1, not {copies} and {workers}")
-    jobs = [
-        job
+    planned = [
+        copy
         for row in read_manifest(manifest)
         if row.split == "train"
-        for copy in range(1, copies + 1)
-        for job in _plan(row, copy, out, both_directions=both_directions)
+        for number in range(1, copies + 1)
+        for copy in _plan(row, number, out, both_directions=both_directions)
     ]
-    if not jobs:
+    if not planned:
         raise InputError(f"{manifest}: no row of split train has source audio")
-    claim_folder(out, SETTINGS, {"seed": seed, **asdict(settings)})
-    with open_pool(workers, _prepare, (settings, seed)) as pool, GrowingTable(out / MANIFEST, COLUMNS) as table:
-        waiting = [job for job in jobs if job.row.id not in table.keys]
-        console = Console(stderr=True)
-        rows = zip(waiting, pool.map(_augment_file, waiting, chunksize=8), strict=True)
-        hidden = not console.is_terminal
-        for job, _ in track(rows, "augmenting", len(waiting), console=console, disable=hidden):
-            table.append([format_row(job.row, out)])
-        return len(table.keys)
+    return write_copies(planned, out, settings, {"seed": seed, **asdict(settings)}, seed=seed, workers=workers)
 
 
-def _plan(row: PairRow, copy: int, out: Path, *, both_directions: bool) -> Iterator[_Job]:
-    key = name_copy(row.id, copy)
+def _plan(row: PairRow, number: int, out: Path, *, both_directions: bool) -> Iterator[Copy]:
     if row.source_audio is not None:
-        yield _Job(replace(row, id=key, source_audio=_name_file(key, out)), row.source_audio)
+        yield _rename(row, name_copy(row.id, number), row.source_audio, out)
     if both_directions and row.target_audio is not None:
-        key = name_copy(row.id, copy, back=True)
         turned = replace(
             row,
-            id=key,
-            source_audio=_name_file(key, out),
             source_lang=row.target_lang,
             source_text=row.target_text,
             target_audio=row.source_audio,
             target_lang=row.source_lang,
             target_text=row.source_text,
         )
-        yield _Job(turned, row.target_audio)
+        yield _rename(turned, name_copy(row.id, number, back=True), row.target_audio, out)
 
 
-def _name_file(key: str, out: Path) -> Path:
-    # Ids may hold what file names may not.
-    name = "".join(character if character.isalnum() or character in "._~+-@" else "_" for character in key)
-    if name != key:
-        name = f"{name}.{int(2**32 * hash_fraction('file', key)):08x}"
-    return out / "audio" / f"{int(200 * hash_fraction('folder', key)):03d}" / f"{name}.flac"
-
-
-_settings: Augmentation
-_seed: int
-
-
-def _prepare(settings: Augmentation, seed: int) -> None:
-    """Runs first in each worker, whose own these globals are."""
-    global _settings, _seed
-    _settings, _seed = settings, seed
-
-
-def _augment_file(job: _Job) -> None:
-    """Write one file; runs in a worker."""
-    target = job.row.source_audio
-    if target is not None:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_flac(target, augment(read_audio(job.clean), _settings, _seed, job.row.id))
+def _rename(row: PairRow, key: str, clean: Path, out: Path) -> Copy:
+    path = name_file(key, out)
+    return Copy(replace(row, id=key, source_audio=path), (Sound(clean, path, key),))
