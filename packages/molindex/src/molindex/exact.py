@@ -36,7 +36,7 @@ _LARGEST_FOLDED_FILL = 0.25
 _BLOCK_ROWS = 131_072
 # So many queries share a block that then stays in the processor's own cache (32,768 folded rows are 1 MB).
 _JOINT_BLOCK_ROWS, _QUERIES_AT_ONCE = 32_768, 64
-_SAMPLE_ROWS, _SAMPLE_SHARE = 16_384, 8
+_SAMPLE_ROWS, _SAMPLE_SHARE, _SAMPLE_GROWTH = 16_384, 8, 4
 # A row that passes costs about 20 times a folded row that does not; a full row costs about 3 (in cache) to 8.
 _LARGEST_PASSED = 0.1
 # Up to so many rows, computing every distance beats a range search (26,409 rows: 0.23 against 0.32 ms a query).
@@ -230,25 +230,33 @@ class Scan:
     def seed(self, centre: int) -> None:
         """Sample the rows around group `centre`: raise the threshold by the best of them, then choose what to scan.
 
-        The rows that are scored here are found again by `read`, so only the threshold is kept.
+        A sample after which the bound would hold back too little is followed by a larger one, up to an eighth of all
+        rows: the threshold rises with it, and one more sample costs far less than a scan of full fingerprints. The rows
+        that are scored here are found again by `read`, so only the threshold is kept.
         """
         starts = self.data.group_starts
         total = int(starts[-1])
-        length = min(total, max(min(_SAMPLE_ROWS, total // _SAMPLE_SHARE), 4 * self.k))
-        begin = min(max(int(starts[centre]) - length // 2, 0), total - length)
+        most = total // _SAMPLE_SHARE
+        length = min(total, max(min(_SAMPLE_ROWS, most), 4 * self.k))
+        while not self._seed_by(min(max(int(starts[centre]) - length // 2, 0), total - length), length):
+            if length >= most or not self.is_folded:
+                self.scan_full()
+                return
+            length = min(_SAMPLE_GROWTH * length, most)
+
+    def _seed_by(self, begin: int, length: int) -> bool:
+        """Raise the threshold by the best of so many rows; whether few enough of them would be scored in full."""
         distances = hamming(self.scanned_query, self.scanned[begin : begin + length])
-        wanted = 2 * self.k + (0 if self.exclude is None else len(self.exclude))
-        if wanted >= length:
-            return
-        # Distances are small whole numbers: counting them finds the radius faster than partitioning.
-        radius = int(np.searchsorted(np.bincount(distances).cumsum(), wanted))
-        _, similarities = self._score(begin + np.flatnonzero(distances <= radius))
-        if len(similarities) >= self.k:
-            self.threshold = max(self.threshold, _largest(similarities, self.k))
+        wanted = 8 * self.k + (0 if self.exclude is None else len(self.exclude))
+        if wanted < length:
+            # Distances are small whole numbers: counting them finds the radius faster than partitioning.
+            radius = int(np.searchsorted(np.bincount(distances).cumsum(), wanted))
+            _, similarities = self._score(begin + np.flatnonzero(distances <= radius))
+            if len(similarities) >= self.k:
+                self.threshold = max(self.threshold, _largest(similarities, self.k))
         radii = self.reach - 2 * least_shared(self.bits + self.data.group_bits, self.threshold, self.metric)
         passed = np.count_nonzero(distances <= radii[self.group_of[begin : begin + length]])
-        if passed > _LARGEST_PASSED * length:
-            self.scan_full()
+        return bool(passed <= _LARGEST_PASSED * length)
 
     def read(self, first: int, last: int) -> None:
         """Take in groups first..last-1."""
