@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,7 @@ import unitlm.errors
 from molregpt.errors import InputError
 from molregpt.evaluation.journal import Journal
 from molregpt.evaluation.rows import EvaluatedRow, Neighbour
-from molregpt.records import Answer, Usage
+from molregpt.records import Answer, Origin, Usage
 
 texts = st.text(max_size=30)
 counts = st.integers(0, 10**9)
@@ -26,7 +27,7 @@ rows = st.builds(
     answer=st.builds(
         Answer,
         text=texts,
-        origin=st.sampled_from(["model", "repaired", "candidate", "neighbour"]),
+        origin=st.sampled_from(get_args(Origin)),
         attempts=counts,
         usage=st.builds(Usage, counts, counts, counts, counts, shares),
         notes=st.lists(texts, max_size=3).map(tuple),

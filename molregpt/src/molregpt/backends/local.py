@@ -8,7 +8,7 @@ from molregpt.errors import InputError
 from molregpt.local.candidates import judge, propose
 from molregpt.local.model import LocalModel
 from molregpt.local.ranking import rank
-from molregpt.records import Answer, Origin, Question
+from molregpt.records import Answer, Question
 
 CANDIDATES = 8
 """Answers drawn beside the greedy one."""
@@ -51,13 +51,7 @@ class LocalBackend:
         if not ranked:
             return Answer("", "candidate", attempts, notes=proposals.problems)
         best = ranked[0].text
-        written = next(one for one in proposals.usable if one.text == best)
-        origin: Origin = "ranked"
-        if not written.times:
-            origin = "borrowed"
-        elif written is proposals.usable[0]:
-            origin = "model"
-        return Answer(best, origin, attempts, notes=proposals.problems)
+        return Answer(best, proposals.origin(best), attempts, notes=proposals.problems)
 
     async def close(self) -> None:
         """Nothing is held but memory."""

@@ -11,7 +11,7 @@ import numpy as np
 from molregpt.answering import check_molecule
 from molregpt.local.model import LocalModel
 from molregpt.local.ranking import Judged
-from molregpt.records import Question
+from molregpt.records import Origin, Question
 from molregpt.relevance.checks import check_properties
 from molregpt.relevance.likeness import caption_similarities, cast_votes, molecule_similarities
 from unitlm.generate import Continuation
@@ -49,10 +49,22 @@ class Proposals:
         usable: Candidates without doubles, the greedy answer first if it is usable, then drawn ones, then the
             neighbours' own; only readable ones where a molecule is asked for.
         problems: One line for each answer that is not usable.
+        greedy: What the model would say if it were asked once; None if that is not usable.
     """
 
     usable: tuple[Written, ...]
     problems: tuple[str, ...]
+    greedy: str | None
+
+    def origin(self, text: str) -> Origin:
+        """How a usable answer came about.
+
+        Raises:
+            KeyError: No candidate says so.
+        """
+        if not {one.text: one.times for one in self.usable}[text]:
+            return "borrowed"
+        return "model" if text == self.greedy else "ranked"
 
 
 def propose(model: LocalModel, question: Question, count: int, seed: int) -> Proposals:
@@ -78,7 +90,8 @@ def propose(model: LocalModel, question: Question, count: int, seed: int) -> Pro
         known = usable.get(text, Written(text, _mean(continuation), 0))
         # The first one's confidence stays: alike texts in other pieces differ little.
         usable[text] = replace(known, times=known.times + times)
-    return Proposals(tuple(usable.values()), tuple(problems))
+    greedy, problem = _check(question, answers[0][0])
+    return Proposals(tuple(usable.values()), tuple(problems), None if problem else greedy)
 
 
 def _check(question: Question, text: str) -> tuple[str, str]:

@@ -1,0 +1,101 @@
+"""An answer says how it came about: the model's first, another one of its, a neighbour's, or none at all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import pytest
+
+from molregpt.backends.local import CANDIDATES, LocalBackend
+from molregpt.local.candidates import Proposals, Written
+from molregpt.local.model import LocalModel
+from molregpt.local.ranking import Weights
+from molregpt.records import Answer, Direction, Example, Pair, Question
+from unitlm.generate import Continuation
+
+LIKE_NEIGHBOURS = Weights(confidence=0, consensus=0, support=0, relevance=0, written=-1, round_trip=0, checks=0)
+LIKE_ITSELF = Weights(confidence=1, consensus=0, support=0, relevance=0, written=0, round_trip=0, checks=0)
+
+
+@dataclass
+class Scripted:
+    """Says what it is told; the more confident, the later."""
+
+    greedy: str
+    drawn: tuple[str, ...]
+    ranking: Weights
+    digest: str = "scripted"
+    shots: int = 2
+
+    def __post_init__(self) -> None:
+        self.said: list[str] = []
+
+    def _say(self, texts: Sequence[str], log_probability: float) -> list[Continuation]:
+        self.said += texts
+        return [
+            Continuation((len(self.said) - len(texts) + at,), log_probability + at, True) for at in range(len(texts))
+        ]
+
+    def open(self, question: Question) -> Any:
+        return type("Reading", (), {"prompt": question})
+
+    def write(self, reading: Any, drafts: Sequence[str]) -> Continuation:
+        return self._say([self.greedy], -20.0)[0]
+
+    def draw(self, reading: Any, count: int, seed: int) -> list[Continuation]:
+        return self._say(self.drawn, -10.0)
+
+    def score(self, reading: Any, answers: Sequence[str]) -> list[Continuation]:
+        return self._say(answers, -30.0)
+
+    def text(self, prompt: Any, continuation: Continuation) -> str:
+        return self.said[continuation.ids[0]]
+
+    def round_trip(self, question: Question, answers: Sequence[str]) -> list[float]:
+        return [0.0] * len(answers)
+
+    def weights(self, direction: Direction) -> Weights:
+        return self.ranking
+
+
+def ask(model: Scripted, *neighbours: str, direction: Direction = "cap2mol") -> Answer:
+    pairs = [
+        Pair(text, text, f"It is {text}.") if direction == "cap2mol" else Pair(text, "CCO", text) for text in neighbours
+    ]
+    question = Question(direction, "It is rare.", tuple(Example(pair, 0.5) for pair in pairs))
+    return asyncio.run(LocalBackend(cast("LocalModel", model)).answer(question))
+
+
+@pytest.mark.parametrize(
+    ("greedy", "drawn", "ranking", "text", "origin"),
+    [
+        pytest.param("CCO", (), LIKE_ITSELF, "CCO", "model", id="greedy alone"),
+        pytest.param("CCO", ("CCO", "CCO"), LIKE_ITSELF, "CCO", "model", id="greedy and drawn alike"),
+        pytest.param("CCO", ("CCN", "CCF"), LIKE_ITSELF, "CCF", "ranked", id="a drawn one"),
+        pytest.param("C(", ("CCN",), LIKE_ITSELF, "CCN", "ranked", id="a drawn one, the greedy one is not usable"),
+        pytest.param("CCO", ("CCN",), LIKE_NEIGHBOURS, "CCCl", "borrowed", id="a neighbour's"),
+        pytest.param("CCO", ("CCCl",), LIKE_ITSELF, "CCCl", "ranked", id="a neighbour's that the model wrote too"),
+        pytest.param("C(", ("CC(",), LIKE_ITSELF, "CCCl", "borrowed", id="nothing usable but a neighbour's"),
+    ],
+)
+def test_origins(greedy: str, drawn: tuple[str, ...], ranking: Weights, text: str, origin: str) -> None:
+    answer = ask(Scripted(greedy, drawn, ranking), "CCCl")
+    assert (answer.text, answer.origin, answer.attempts) == (text, origin, 1 + CANDIDATES)
+
+
+def test_a_caption_that_is_empty_is_no_answer() -> None:
+    answer = ask(Scripted("", ("It is ethanol.",), LIKE_ITSELF), "It is a gas.", direction="mol2cap")
+    assert (answer.text, answer.origin, answer.notes) == ("It is ethanol.", "ranked", ("the caption is empty",))
+
+
+def test_without_any_usable_answer_there_is_none() -> None:
+    answer = ask(Scripted("C(", ("CC(",), LIKE_ITSELF))
+    assert (answer.text, answer.origin, len(answer.notes)) == ("", "candidate", 2)
+
+
+def test_only_candidates_have_an_origin() -> None:
+    with pytest.raises(KeyError):
+        Proposals((Written("CCO", -1.0, 1),), (), "CCO").origin("CCN")
