@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,3 +56,17 @@ def test_the_command_needs_nothing_but_a_recording(
         if row.source_lang == "en":
             assert row.target_text
             assert count_edits(said, row.target_text) < 0.5 * len(row.target_text)
+
+
+def test_a_translation_loads_nothing_of_training_and_no_compiler(phrases: list[PairRow], tmp_path: Path) -> None:
+    row = phrases[0]
+    words = ["translate", str(row.source_audio), str(tmp_path / "out.wav"), "--from", row.source_lang]
+    program = (
+        "import sys\n"
+        "from polyvoice.cli.main import run\n"
+        f"assert run({[*words, '--to', row.target_lang, '--json']!r}) == 0\n"
+        "heavy = {'torch._dynamo', 'torch._inductor', 'torch.distributed.fsdp', 'sympy', 'unitlm.train'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ended.stderr.splitlines()[-1] == "[]"

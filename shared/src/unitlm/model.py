@@ -96,6 +96,11 @@ class ModelConfig:
         return self.width // self.heads
 
 
+def make_table(rows: int, width: int) -> nn.Embedding:
+    """An embedding whose weights nobody has drawn yet."""
+    return nn.Embedding(rows, width, _weight=torch.empty(rows, width))
+
+
 class Norm(nn.Module):
     """RMSNorm; with stages, adaptive: each stage scales and shifts the result by vectors of its own.
 
@@ -107,7 +112,7 @@ class Norm(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.ones(width))
         self.epsilon = epsilon
-        self.stage = nn.Embedding(stages, 2 * width) if stages else None
+        self.stage = make_table(stages, 2 * width) if stages else None
 
     def forward(self, x: Tensor, stage: Tensor | None) -> Tensor:
         """Normalise `x` [B, S, D]; `stage` is [B] when the norm has stages."""
@@ -240,11 +245,6 @@ class Mask:
     is_causal: bool
     allowed: Tensor | None
     lengths: tuple[int, ...] | None = None
-
-
-def make_table(rows: int, width: int) -> nn.Embedding:
-    """An embedding whose weights nobody has drawn yet."""
-    return nn.Embedding(rows, width, _weight=torch.empty(rows, width))
 
 
 class Decoder(nn.Module):

@@ -20,10 +20,11 @@ from typing import cast
 import torch
 
 from polyvoice.errors import InputError
-from polyvoice.spoken import SpokenPair, load_training_pairs
+from polyvoice.spoken import load_training_pairs
 from polyvoice.stages.base import Base
 from polyvoice.stages.course import Course
 from polyvoice.stages.directions import find_directions, orient_pairs
+from polyvoice.stages.material import Material
 from polyvoice.stages.preparation import digest_inputs, prepare_once
 from polyvoice.stages.presets import Size, StageName
 from polyvoice.stages.stage_folder import VOCABULARY, StageCard, TrainedOn, write_stage
@@ -85,23 +86,6 @@ class Prepared:
     def languages(self) -> tuple[str, ...]:
         """In the order of their condition ids."""
         return languages_of(self.directions)
-
-
-@dataclass(frozen=True)
-class Material:
-    """What a stage's own preparation makes shards of.
-
-    Attributes:
-        pairs: to learn, each in every direction that is learned.
-        held_out: to watch, likewise; may be empty.
-        languages: in the order of their condition ids.
-        provenance: names everything that the shards depend on.
-    """
-
-    pairs: Sequence[SpokenPair]
-    held_out: Sequence[SpokenPair]
-    languages: tuple[str, ...]
-    provenance: str
 
 
 @dataclass(frozen=True)

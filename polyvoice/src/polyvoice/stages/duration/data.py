@@ -14,7 +14,7 @@ from polyvoice.errors import InputError
 from polyvoice.spoken import SpokenPair
 from polyvoice.stages.aligned import AlignedLayout, Stretch, aligned_alphabets
 from polyvoice.stages.duration.settings import DurationLayout
-from polyvoice.stages.running import Material
+from polyvoice.stages.material import Material
 from polyvoice.tasks import DURATIONS, UNITS, Direction, predict_durations
 from speechunits.runs import Runs, Units
 from unitlm.aligned import AlignedLine

@@ -9,8 +9,9 @@ from polyvoice.stages.base import Base
 from polyvoice.stages.duration.data import DurationWriter, build_vocabulary, iterate_runs, write_duration_shards
 from polyvoice.stages.duration.means import MeanDurations
 from polyvoice.stages.duration.settings import DurationSettings
+from polyvoice.stages.material import Material
 from polyvoice.stages.presets import PRESETS
-from polyvoice.stages.running import Material, StagePlan, open_data, prepare_stage, run_stage
+from polyvoice.stages.running import StagePlan, open_data, prepare_stage, run_stage
 from unitlm.objective import causal_objective
 from unitlm.vocabulary import Vocabulary
 

@@ -18,7 +18,7 @@ import numpy as np
 from polyvoice.corpus.copies import is_copy
 from polyvoice.errors import InputError
 from polyvoice.spoken import Side, SpokenPair
-from polyvoice.stages.running import Material
+from polyvoice.stages.material import Material
 from polyvoice.stages.synthesize.settings import VoiceSettings
 from speechunits.codecs.protocol import Codes
 from speechunits.runs import Units, expand

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from polyvoice.errors import InputError
 from polyvoice.stages.base import Base
+from polyvoice.stages.material import Material
 from polyvoice.stages.presets import PRESETS
-from polyvoice.stages.running import Material, StagePlan, open_data, prepare_stage, run_stage
+from polyvoice.stages.running import StagePlan, open_data, prepare_stage, run_stage
 from polyvoice.stages.synthesize.accuracy import watch_levels
 from polyvoice.stages.synthesize.data import Rates, write_voice_shards
 from polyvoice.stages.synthesize.first_level import (

@@ -11,8 +11,9 @@ from polyvoice.corpus.manifest import read_manifest
 from polyvoice.spoken import SpokenPair, load_pairs
 from polyvoice.stages.base import Base
 from polyvoice.stages.directions import orient_pairs
+from polyvoice.stages.material import Material
 from polyvoice.stages.presets import PRESETS
-from polyvoice.stages.running import Material, StagePlan, open_data, prepare_stage, run_stage
+from polyvoice.stages.running import StagePlan, open_data, prepare_stage, run_stage
 from polyvoice.stages.translate.data import (
     build_vocabulary,
     digest_vocabulary,
