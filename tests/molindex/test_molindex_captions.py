@@ -7,8 +7,12 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from rank_bm25 import BM25Okapi
 
+import molindex.captions
+import molindex.postings
 import molindex.tokenization
 from molindex.captions import Bm25Settings, CaptionIndex
 from molindex.errors import InputError
@@ -75,6 +79,52 @@ def test_search_is_the_sorted_scores_with_ties_in_row_order(index, pairs):
         for k in (1, 5, 50, 1000):
             expected = [Neighbour(int(row), pairs[row][0], float(scores[row])) for row in order[:k]]
             assert index.search(text, k) == expected
+
+
+@pytest.mark.parametrize("formula", ["lucene", "okapi"])
+def test_the_best_are_found_without_scoring_all(pairs, formula, monkeypatch):
+    index = CaptionIndex.build(pairs * 20, formula=formula)
+    looked_up = []
+    score = molindex.postings.Postings.score
+
+    def watched(self, terms, rows):
+        looked_up.append(len(rows))
+        return score(self, terms, rows)
+
+    monkeypatch.setattr(molindex.postings.Postings, "score", watched)
+    for key, text in pairs[::9]:
+        for exclude in ([], [key]):
+            monkeypatch.setattr(molindex.captions, "_FEWEST", 0)
+            found = [index.search(text, k, exclude=exclude) for k in (1, 7, 30)]
+            monkeypatch.setattr(molindex.captions, "_FEWEST", len(index) + 1)
+            assert found == [index.search(text, k, exclude=exclude) for k in (1, 7, 30)]
+    assert looked_up
+    assert max(looked_up) < len(index) / 8
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    words=st.integers(1, 40),
+    captions=st.integers(1, 300),
+    query=st.lists(st.integers(0, 45), max_size=12),
+    k=st.integers(1, 12),
+    exclude=st.sets(st.integers(0, 300), max_size=20),
+    formula=st.sampled_from(["lucene", "okapi"]),
+)
+def test_the_best_are_those_of_all_scores(seed, words, captions, query, k, exclude, formula):
+    """Words as rare as in language, so that queries of any mixture of rare and common ones come up."""
+    rng = np.random.default_rng(seed)
+    texts = [" ".join(f"w{min(word, words)}" for word in rng.zipf(1.5, rng.integers(0, 12))) for _ in range(captions)]
+    index = CaptionIndex.build([(str(row), text) for row, text in enumerate(texts)], "whitespace", formula=formula)
+    asked, barred = " ".join(f"w{word}" for word in query), [str(row) for row in exclude]
+    scores = index.scores(asked)
+    allowed = np.array([row for row in range(captions) if row not in exclude], np.int64)
+    best = allowed[np.lexsort((allowed, -scores[allowed]))[:k]]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(molindex.captions, "_FEWEST", 0)
+        found = index.search(asked, k, exclude=barred)
+    assert [(hit.row, hit.similarity) for hit in found] == [(int(row), float(scores[row])) for row in best]
 
 
 def test_equal_captions_tie_in_row_order():
