@@ -34,8 +34,8 @@ _FOLDED_BYTES = (32, 64, 128)
 _LARGEST_FOLDED_FILL = 0.25
 # Measured on 1,000,000 MOSES molecules: smaller blocks cost calls, larger ones raise the threshold too late.
 _BLOCK_ROWS = 131_072
-# So many queries share a block that then stays in the processor's own cache (32,768 folded rows are 1 MB).
-_JOINT_BLOCK_ROWS, _QUERIES_AT_ONCE = 32_768, 64
+# So many queries share a block that then stays in the processor's cache (65,536 folded rows are 2 MB).
+_JOINT_BLOCK_ROWS, _QUERIES_AT_ONCE = 65_536, 64
 _SAMPLE_ROWS, _SAMPLE_SHARE, _SAMPLE_GROWTH = 16_384, 8, 4
 # A row that passes costs about 20 times a folded row that does not; a full row costs about 3 (in cache) to 8.
 _LARGEST_PASSED = 0.1
