@@ -5,9 +5,8 @@ one loop is spelled out. Two instructions are named, the 8-bit dot product of AV
 where there is neither, 8-bit weights are made floats.
 
 A matrix [N, K] is packed in groups of 64 rows (`unitlm.engine.packing`): four vectors of 16 lanes, a lane belonging to
-a row, one vector's words of columns after the other's. So as many vectors as there are registers for are read at once,
-each a stream that the processor's prefetcher can follow. A 32-bit word holds one float32, two bf16 or four int8
-columns.
+a row, one vector's words of columns after the other's. So each vector is a stream that the processor's prefetcher can
+follow, and as many are read at once as pay. A 32-bit word holds one float32, two bf16 or four int8 columns.
 
 The sum of a row always runs over the columns in the same order, however many vectors are multiplied at once: scores
 do not depend on what else is in the batch, and checking a draft gives to the last bit what writing gives.
@@ -43,8 +42,8 @@ VECTORS = GROUP // LANES
 """Vectors in a group: as many sums as hide the latency of a fused multiply-add."""
 BLOCK_WORDS = 128
 """Words whose 8-bit columns times 16-bit inputs are added up exactly: 512 * 127 * 32767 < 2**31."""
-# Far enough ahead to bridge a page boundary, where hardware prefetching stops.
-_PREFETCH_BYTES = 2048
+# Far enough ahead to bridge a page boundary, where hardware prefetching stops, and the wait for memory.
+_PREFETCH_BYTES = 8192
 _PRECISIONS: dict[Any, Precision] = {types.float32: "fp32", types.uint16: "bf16", types.int8: "int8"}
 _HALF_LANES, _HALF_BYTES = LANES // 2, VECTOR_BYTES // 2
 _HALF_INTS, _HALF_FLOATS = ir.VectorType(INT, _HALF_LANES), ir.VectorType(FLOAT, _HALF_LANES)
@@ -61,10 +60,13 @@ def has_pairs() -> bool:
     return has_feature("avx2")
 
 
-def vectors_at_once(positions: int) -> int:
-    """How many vectors of a group are summed at once for so many inputs: what registers hold, and some left over."""
-    room = 24 if has_feature("avx512f") else 6
-    return next(count for count in (4, 2, 1) if count == 1 or count * positions <= room)
+def vectors_at_once(sums: int) -> int:
+    """How many vectors of a group are read at once if each takes so many sums: what registers hold, and some left over.
+
+    With AVX2, one: half of the registers of half the width hold the sums of few, and memory gives most to one stream.
+    """
+    room = 24 if has_feature("avx512f") else 0
+    return next(count for count in (4, 2, 1) if count == 1 or count * sums <= room)
 
 
 @dataclass(frozen=True)
@@ -186,7 +188,7 @@ def _write_pair_tile(writer: VectorWriter, positions: int, operands: _Operands) 
 
     A word's bytes 0 and 2 become two 16-bit integers by two shifts, its bytes 1 and 3 by one.
     """
-    builder, vectors = writer.builder, vectors_at_once(positions)
+    builder, vectors = writer.builder, vectors_at_once(4 * positions)  # two halves, exact and as floats
     halves = [(vector, half) for vector in range(vectors) for half in (0, _HALF_BYTES)]
     multiply, eight = "llvm.x86.avx2.pmadd.wd", ir.Constant(_HALF_SHORTS, [8] * LANES)
     for part in _parts(writer, operands, vectors):
