@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,24 +90,30 @@ def share_ngrams(left: Ngrams, right: Ngrams) -> float:
     return 2.0 * sum(min(count, many[key]) for key, count in few.items() if key in many) / total if total else 1.0
 
 
-def molecule_similarities(left: Sequence[Mol], right: Sequence[Mol]) -> NDArray[np.float64]:
-    """How alike pairs of molecules are.
-
-    Returns:
-        `[L, R]`: mean of the Tanimoto similarities of MACCS keys, RDKit's path fingerprints and Morgan counts of
-        radius 2, which are those that ChEBI-20's scores use.
-    """
-    from rdkit import DataStructs
+@cache
+def scored_fingerprints() -> tuple[Callable[[Mol], Any], ...]:
+    """What makes the fingerprints that ChEBI-20's scores compare: Morgan counts of radius 2, RDKit's paths, MACCS keys."""
     from rdkit.Chem import rdFingerprintGenerator, rdMolDescriptors
 
-    makers = (
-        rdMolDescriptors.GetMACCSKeysFingerprint,
-        rdFingerprintGenerator.GetRDKitFPGenerator().GetFingerprint,
+    return (
         rdFingerprintGenerator.GetMorganGenerator(radius=2).GetSparseCountFingerprint,
+        rdFingerprintGenerator.GetRDKitFPGenerator().GetFingerprint,
+        rdMolDescriptors.GetMACCSKeysFingerprint,
     )
+
+
+def molecule_similarities(left: Sequence[Mol], right: Sequence[Mol]) -> NDArray[np.float64]:
+    """How alike pairs of molecules are: mean Tanimoto similarity of their `scored_fingerprints`, `[L, R]`."""
+    rows, columns = ([[make(one) for make in scored_fingerprints()] for one in side] for side in (left, right))
+    return mean_tanimoto(rows, columns)
+
+
+def mean_tanimoto(left: Sequence[Sequence[Any]], right: Sequence[Sequence[Any]]) -> NDArray[np.float64]:
+    """Mean Tanimoto similarity `[L, R]` of molecules that are given by a fingerprint of each kind."""
+    from rdkit.DataStructs import BulkTanimotoSimilarity
+
     total = np.zeros((len(left), len(right)))
-    for make in makers:
-        columns = [make(molecule) for molecule in right]
-        for row, molecule in enumerate(left):
-            total[row] += DataStructs.BulkTanimotoSimilarity(make(molecule), columns)
-    return total / len(makers)
+    for row, fingerprints in enumerate(left):
+        for kind, own in enumerate(fingerprints):
+            total[row] += BulkTanimotoSimilarity(own, [other[kind] for other in right])
+    return total / len(scored_fingerprints())

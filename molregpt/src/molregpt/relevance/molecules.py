@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from molregpt.relevance.likeness import Ngrams, share_ngrams
+from molregpt.relevance.likeness import Ngrams, mean_tanimoto, scored_fingerprints, share_ngrams
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -48,16 +48,16 @@ class Profile:
 @cache
 def _fingerprint_makers() -> tuple[Callable[[Mol], Any], ...]:
     from rdkit.Chem import rdFingerprintGenerator as Generators
-    from rdkit.Chem import rdMolDescriptors
 
+    morgan, paths, keys = scored_fingerprints()
     features = Generators.GetMorganFeatureAtomInvGen()
     return (
-        Generators.GetMorganGenerator(radius=2).GetSparseCountFingerprint,
+        morgan,
         Generators.GetMorganGenerator(radius=3).GetSparseCountFingerprint,
         Generators.GetMorganGenerator(radius=2, atomInvariantsGenerator=features).GetSparseCountFingerprint,
         Generators.GetMorganGenerator(radius=2, includeChirality=True).GetSparseCountFingerprint,
-        Generators.GetRDKitFPGenerator().GetFingerprint,
-        rdMolDescriptors.GetMACCSKeysFingerprint,
+        paths,
+        keys,
         Generators.GetAtomPairGenerator().GetSparseCountFingerprint,
         Generators.GetTopologicalTorsionGenerator().GetSparseCountFingerprint,
     )
@@ -111,7 +111,7 @@ def _count(molecule: Mol) -> Floats:
 
 
 SCORED = (0, 4, 5)
-"""The fingerprints that ChEBI-20's scores compare: Morgan counts of radius 2, RDKit's paths, MACCS keys."""
+"""Places of the `scored_fingerprints`."""
 
 _COMPOSITION = len(ELEMENTS) + 2  # with the other elements and hydrogens
 _CHARGE = _COMPOSITION
@@ -145,11 +145,5 @@ def compare_molecules(query: Profile, others: Sequence[Profile]) -> Floats:
 
 def compare_scored(left: Sequence[Profile], right: Sequence[Profile]) -> Floats:
     """How alike pairs of molecules are by the fingerprints that ChEBI-20's scores use: mean Tanimoto `[L, R]`."""
-    from rdkit.DataStructs import BulkTanimotoSimilarity
-
-    total = np.zeros((len(left), len(right)))
-    for kind in SCORED:
-        columns = [other.fingerprints[kind] for other in right]
-        for row, one in enumerate(left):
-            total[row] += BulkTanimotoSimilarity(one.fingerprints[kind], columns)
-    return total / len(SCORED)
+    rows, columns = ([[one.fingerprints[kind] for kind in SCORED] for one in side] for side in (left, right))
+    return mean_tanimoto(rows, columns)
