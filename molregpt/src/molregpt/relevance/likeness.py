@@ -92,7 +92,7 @@ def share_ngrams(left: Ngrams, right: Ngrams) -> float:
 
 @cache
 def scored_fingerprints() -> tuple[Callable[[Mol], Any], ...]:
-    """What makes the fingerprints that ChEBI-20's scores compare: Morgan counts of radius 2, RDKit's paths, MACCS keys."""
+    """What makes the fingerprints of ChEBI-20's scores: Morgan counts of radius 2, RDKit's paths, MACCS keys."""
     from rdkit.Chem import rdFingerprintGenerator, rdMolDescriptors
 
     return (
