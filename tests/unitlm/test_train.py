@@ -7,6 +7,7 @@ import json
 import math
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,7 +30,7 @@ from unitlm.metrics import MetricsLog, read_metrics
 from unitlm.model import ABSENT, Decoder, ModelConfig
 from unitlm.objective import causal_objective
 from unitlm.optimizer import Optimizers
-from unitlm.run_folder import find_checkpoints
+from unitlm.run_folder import find_checkpoints, step_of
 from unitlm.schedule import learning_rate_factor
 from unitlm.settings import parse_settings
 from unitlm.shards import Example, ShardSet, write_shards
@@ -368,6 +369,26 @@ def test_continuing_with_other_settings_is_refused(shards: Path, held_out: Path,
     ):
         with pytest.raises(InputError, match=message):
             changed()
+
+
+def test_a_run_may_become_shorter_or_longer_until_its_rate_falls(shards: Path, tmp_path: Path) -> None:
+    short = replace(CONFIG, schedule="wsd", steps=16, decay_steps=6, checkpoint_every=10, keep_checkpoints=9)
+    expected = run(tmp_path / "short", shards, short)
+    long, folder = replace(short, steps=30, decay_steps=10), tmp_path / "long"
+    run(folder, shards, long)
+    # As if it had been killed after ten steps.
+    first, *later = find_checkpoints(folder)
+    assert step_of(first) == 10
+    for checkpoint in later:
+        shutil.rmtree(checkpoint)
+    result = run(folder, shards, short)
+    assert (result.step, result.finished) == (16, True)
+    one, other = (load_model(done.checkpoint).state_dict() for done in (expected, result))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert json.loads((folder / "run.json").read_text())["train"] == asdict(short)
+    # Its rate has fallen: what it was trained on so far depends on its length.
+    with pytest.raises(InputError, match=r"train.steps = 16, not 30"):
+        run(folder, shards, long)
 
 
 def test_locked_folder_is_refused(shards: Path, tmp_path: Path) -> None:

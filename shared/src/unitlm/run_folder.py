@@ -62,7 +62,8 @@ def record_run(
     Args:
         run_folder: The run's folder.
         record: Section to key to value.
-        free: Keys that may change when a run is continued, because they do not change its result.
+        free: Keys that may change when a run is continued, because what was trained so far does not depend on them;
+            their new values are recorded.
         processes: Who takes part; the first writes, all check.
 
     Raises:
@@ -84,11 +85,19 @@ def record_run(
                     f"{path}: the run here was begun with {section}.{key} = {before.get(key)!r}, not {value!r}; "
                     "continue it with that, or use another folder"
                 )
+    processes.any(False)  # all have compared themselves with what was there
+    if processes.is_first and any(values != begun[section] for section, values in record.items()):
+        write_json(path, {**begun, **record})
 
 
 def checkpoint_folder(run_folder: Path, step: int) -> Path:
     """Where the checkpoint after `step` lies."""
     return run_folder / "checkpoints" / f"step-{step:08d}"
+
+
+def step_of(checkpoint: Path) -> int:
+    """The step after which a checkpoint was written."""
+    return int(checkpoint.name.removeprefix("step-"))
 
 
 def find_checkpoints(run_folder: Path) -> list[Path]:

@@ -34,3 +34,8 @@ def learning_rate_factor(
         done = (step - (steps - decay_steps)) / decay_steps
         return final_factor + (1.0 - final_factor) * (1.0 - math.sqrt(done))
     return 1.0
+
+
+def is_before_fall(step: int, *, schedule: Schedule, steps: int, decay_steps: int) -> bool:
+    """Whether no learning rate up to `step` depends on how long the run is."""
+    return schedule == "constant" or (schedule == "wsd" and step <= steps - decay_steps)

@@ -26,20 +26,22 @@ from unitlm.data import Batch, DataPosition, Packer, Packing, read_ahead
 from unitlm.distributed import Processes, gather, join_processes, parallelize, shard_like, sync_gradients
 from unitlm.ema import WeightAverage
 from unitlm.errors import InputError
-from unitlm.files import Json
+from unitlm.files import Json, read_json
 from unitlm.model import Decoder
 from unitlm.objective import Objective
 from unitlm.optimizer import Optimizers
 from unitlm.reporter import Reporter, StepReport
 from unitlm.run_folder import (
+    RECORD,
     checkpoint_folder,
     find_checkpoints,
     lock_run,
     prune_checkpoints,
     record_run,
+    step_of,
     watch_for_stop,
 )
-from unitlm.schedule import learning_rate_factor
+from unitlm.schedule import is_before_fall, learning_rate_factor
 from unitlm.settings import parse_settings
 from unitlm.shards import ShardSet
 from unitlm.train_config import FREE, TrainConfig
@@ -102,8 +104,9 @@ def train(
         watch_for_stop() as stop,
     ):
         trainer = _Trainer(model, objective, config, processes)
-        record_run(run_folder, trainer.describe(shards, held_out), FREE, processes)
         found = find_checkpoints(run_folder)
+        free = FREE | _find_open(run_folder, config, step_of(found[-1]) if found else 0)
+        record_run(run_folder, trainer.describe(shards, held_out), free, processes)
         position = trainer.restore(found[-1]) if found else DataPosition(config.seed)
         shares = read_ahead(trainer.shares(shards, position))
         first, step, stopped, held_out_loss = trainer.step + 1, trainer.step, False, None
@@ -127,6 +130,22 @@ def train(
             held_out_loss = trainer.evaluate(held_out)
     model.eval()
     return TrainResult(step, step == config.steps, checkpoint_folder(run_folder, step), held_out_loss)
+
+
+def _find_open(run_folder: Path, config: TrainConfig, step: int) -> frozenset[str]:
+    """Settings of the run's length, if no learning rate up to `step` depended on them."""
+    path = run_folder / RECORD
+    begun = read_json(path).get("train") if path.exists() else None
+    if not isinstance(begun, dict) or begun.get("schedule") != config.schedule:
+        return frozenset()
+    lengths = ((begun.get("steps"), begun.get("decay_steps")), (config.steps, config.decay_steps))
+    open_in_both = all(
+        isinstance(steps, int)
+        and isinstance(decay_steps, int)
+        and is_before_fall(step, schedule=config.schedule, steps=steps, decay_steps=decay_steps)
+        for steps, decay_steps in lengths
+    )
+    return frozenset({"steps", "decay_steps"}) if open_in_both else frozenset()
 
 
 @dataclass(frozen=True)
