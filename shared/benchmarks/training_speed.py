@@ -62,6 +62,7 @@ class Row:
     target: float
     met: bool
     versions: dict[str, str]
+    note: str
 
 
 class Clock:
@@ -185,10 +186,12 @@ def compare(arguments: argparse.Namespace) -> Row:
     median = statistics.median(ratios)
     print(f"ratio: least {min(ratios):.2f}, median {median:.2f}, most {max(ratios):.2f} (target {TARGET})")
     millions = sum(value.numel() for value in Decoder(MODEL).parameters()) / 1e6
-    size = f"{millions:.1f} M parameters, {ROWS} x {LENGTH} tokens, {PRECISION}, {arguments.threads} threads"
+    size = f"{millions:.1f} M parameters"
+    threads = "one thread" if arguments.threads == 1 else f"{arguments.threads} threads"
+    note = f"{ROWS} rows of {LENGTH} tokens, {PRECISION}, {threads}"
     versions = {name: importlib.metadata.version(name) for name in ("unitlm", "torch", "transformers", "accelerate")}
     name = f"training, tokens per second of processor time (compiled: {arguments.compile})"
-    return Row(name, PEER, size, min(ratios), median, max(ratios), TARGET, median >= TARGET, versions)
+    return Row(name, PEER, size, min(ratios), median, max(ratios), TARGET, median >= TARGET, versions, note)
 
 
 def main() -> None:

@@ -226,7 +226,8 @@ def test_a_recording_of_several_rows_gets_its_new_voice_once(corpus, tmp_path):
     rows = read_manifest(corpus)
     shared = replace(rows[2], id="r4", target_audio=rows[0].target_audio)
     foreign = replace(rows[2], id="r5", target_audio=rows[0].target_audio, speaker=None)
-    write_manifest(corpus, [rows[0], shared, foreign, replace(rows[0], id="r6", target_audio=None)])
+    one_sided, noisy = replace(rows[0], id="r6", target_audio=None), replace(rows[0], id="r0~1")
+    write_manifest(corpus, [rows[0], shared, foreign, one_sided, noisy])
     out = tmp_path / "out"
     assert run(["corpus", "voices", str(corpus), "--out", str(out), "--workers", "1"]) == 0
     first, second, third = read_manifest(out / "pairs.tsv")

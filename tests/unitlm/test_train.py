@@ -375,7 +375,8 @@ def test_a_run_may_become_shorter_or_longer_until_its_rate_falls(shards: Path, t
     short = replace(CONFIG, schedule="wsd", steps=16, decay_steps=6, checkpoint_every=10, keep_checkpoints=9)
     expected = run(tmp_path / "short", shards, short)
     long, folder = replace(short, steps=30, decay_steps=10), tmp_path / "long"
-    run(folder, shards, long)
+    expected_long = tmp_path / "kept"
+    shutil.copytree(run(folder, shards, long).checkpoint, expected_long)
     # As if it had been killed after ten steps.
     first, *later = find_checkpoints(folder)
     assert step_of(first) == 10
@@ -386,6 +387,13 @@ def test_a_run_may_become_shorter_or_longer_until_its_rate_falls(shards: Path, t
     one, other = (load_model(done.checkpoint).state_dict() for done in (expected, result))
     assert all(torch.equal(one[name], other[name]) for name in one)
     assert json.loads((folder / "run.json").read_text())["train"] == asdict(short)
+    # The other way round.
+    grown = tmp_path / "grown"
+    run(grown, shards, short)
+    shutil.rmtree(find_checkpoints(grown)[-1])
+    longer = run(grown, shards, long)
+    one, other = (read_checkpoint(folder).parts["model"] for folder in (expected_long, longer.checkpoint))
+    assert hash_tensors(one) == hash_tensors(other)
     # Its rate has fallen: what it was trained on so far depends on its length.
     with pytest.raises(InputError, match=r"train.steps = 16, not 30"):
         run(folder, shards, long)

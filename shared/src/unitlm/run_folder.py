@@ -1,6 +1,6 @@
 """The folder of a training run: who may write to it, what was asked for, and its checkpoints.
 
-run.json         resolved settings, model, data, versions; written before step 0
+run.json         resolved settings, model, data, versions; written before step 0, settings that change later anew
 metrics.jsonl    see `unitlm.metrics`
 tensorboard/
 checkpoints/     step-00001000/, ...: see `unitlm.checkpoint`

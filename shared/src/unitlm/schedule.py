@@ -38,4 +38,4 @@ def learning_rate_factor(
 
 def is_before_fall(step: int, *, schedule: Schedule, steps: int, decay_steps: int) -> bool:
     """Whether no learning rate up to `step` depends on how long the run is."""
-    return schedule == "constant" or (schedule == "wsd" and step <= steps - decay_steps)
+    return step <= {"cosine": 0, "wsd": steps - decay_steps, "constant": steps}[schedule]

@@ -79,6 +79,8 @@ def train(
 ) -> TrainResult:
     """Train `model`, from the run folder's last checkpoint if it has one.
 
+    Until the learning rate of a `wsd` run falls, it may be continued with other `steps` and `decay_steps`.
+
     Args:
         model: Freshly made (or pre-trained), on the CPU; only parameters that require gradients are trained and
             saved, so a model with an adapter works. Afterwards it holds the raw final weights (with FSDP2: shards) and

@@ -91,7 +91,7 @@ def share_ngrams(left: Ngrams, right: Ngrams) -> float:
 
 
 @cache
-def scored_fingerprints() -> tuple[Callable[[Mol], Any], ...]:
+def scored_makers() -> tuple[Callable[[Mol], Any], ...]:
     """What makes the fingerprints of ChEBI-20's scores: Morgan counts of radius 2, RDKit's paths, MACCS keys."""
     from rdkit.Chem import rdFingerprintGenerator, rdMolDescriptors
 
@@ -103,8 +103,8 @@ def scored_fingerprints() -> tuple[Callable[[Mol], Any], ...]:
 
 
 def molecule_similarities(left: Sequence[Mol], right: Sequence[Mol]) -> NDArray[np.float64]:
-    """How alike pairs of molecules are: mean Tanimoto similarity of their `scored_fingerprints`, `[L, R]`."""
-    rows, columns = ([[make(one) for make in scored_fingerprints()] for one in side] for side in (left, right))
+    """How alike pairs of molecules are: mean Tanimoto similarity `[L, R]` by the `scored_makers`."""
+    rows, columns = ([[make(one) for make in scored_makers()] for one in side] for side in (left, right))
     return mean_tanimoto(rows, columns)
 
 
@@ -112,8 +112,9 @@ def mean_tanimoto(left: Sequence[Sequence[Any]], right: Sequence[Sequence[Any]])
     """Mean Tanimoto similarity `[L, R]` of molecules that are given by a fingerprint of each kind."""
     from rdkit.DataStructs import BulkTanimotoSimilarity
 
+    columns = [list(kind) for kind in zip(*right, strict=True)]  # none if there is nobody to compare with
     total = np.zeros((len(left), len(right)))
     for row, fingerprints in enumerate(left):
-        for kind, own in enumerate(fingerprints):
-            total[row] += BulkTanimotoSimilarity(own, [other[kind] for other in right])
-    return total / len(scored_fingerprints())
+        for own, others in zip(fingerprints, columns, strict=bool(columns)):
+            total[row] += BulkTanimotoSimilarity(own, others)
+    return total / max(1, len(columns))

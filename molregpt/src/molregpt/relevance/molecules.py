@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from molregpt.relevance.likeness import Ngrams, mean_tanimoto, scored_fingerprints, share_ngrams
+from molregpt.relevance.likeness import Ngrams, mean_tanimoto, scored_makers, share_ngrams
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -49,7 +49,7 @@ class Profile:
 def _fingerprint_makers() -> tuple[Callable[[Mol], Any], ...]:
     from rdkit.Chem import rdFingerprintGenerator as Generators
 
-    morgan, paths, keys = scored_fingerprints()
+    morgan, paths, keys = scored_makers()
     features = Generators.GetMorganFeatureAtomInvGen()
     return (
         morgan,
@@ -111,7 +111,7 @@ def _count(molecule: Mol) -> Floats:
 
 
 SCORED = (0, 4, 5)
-"""Places of the `scored_fingerprints`."""
+"""Places of what the `scored_makers` make."""
 
 _COMPOSITION = len(ELEMENTS) + 2  # with the other elements and hydrogens
 _CHARGE = _COMPOSITION

@@ -205,6 +205,8 @@ class Scan:
         self.threshold = floor
         self.best_rows = np.empty(0, np.int64)
         self.best_similarities = np.empty(0, np.float64)
+        # Rows of a sample that are scored, so that the k best of them are near the best.
+        self._wanted = 8 * k + (0 if exclude is None else len(exclude))
 
     def scan_folded(self) -> None:
         """Read the folded fingerprints from now on."""
@@ -237,7 +239,7 @@ class Scan:
         starts = self.data.group_starts
         total = int(starts[-1])
         most = total // _SAMPLE_SHARE
-        length = min(total, max(min(_SAMPLE_ROWS, most), 4 * self.k))
+        length = min(total, max(min(_SAMPLE_ROWS, most), 2 * self._wanted))
         while not self._seed_by(min(max(int(starts[centre]) - length // 2, 0), total - length), length):
             if length >= most or not self.is_folded:
                 self.scan_full()
@@ -247,10 +249,9 @@ class Scan:
     def _seed_by(self, begin: int, length: int) -> bool:
         """Raise the threshold by the best of so many rows; whether few enough of them would be scored in full."""
         distances = hamming(self.scanned_query, self.scanned[begin : begin + length])
-        wanted = 8 * self.k + (0 if self.exclude is None else len(self.exclude))
-        if wanted < length:
+        if self._wanted < length:
             # Distances are small whole numbers: counting them finds the radius faster than partitioning.
-            radius = int(np.searchsorted(np.bincount(distances).cumsum(), wanted))
+            radius = int(np.searchsorted(np.bincount(distances).cumsum(), self._wanted))
             _, similarities = self._score(begin + np.flatnonzero(distances <= radius))
             if len(similarities) >= self.k:
                 self.threshold = max(self.threshold, _largest(similarities, self.k))

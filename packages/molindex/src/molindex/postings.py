@@ -60,7 +60,7 @@ class Postings:
         known = self.rows[part]
         if not len(known):
             return np.zeros(len(rows))
-        places = np.minimum(np.searchsorted(known, rows), len(known) - 1)
+        places = np.minimum(np.searchsorted(known, rows.astype(known.dtype)), len(known) - 1)
         return np.where(known[places] == rows, self.scores[part][places], 0.0)
 
     def find_candidates(
@@ -89,11 +89,11 @@ class Postings:
             if read > left and part.stop - part.start > captions // _LOOK_UP_COST:
                 sums[barred] = -np.inf
                 floor = _find_floor(sums, k) * (1 - _ROUNDING)
-                if left < floor:
+                if left < floor:  # so that what has nothing yet cannot be among the best
                     found = np.flatnonzero(sums >= floor - left * (1 + _ROUNDING))
                     return found if len(found) * _LOOK_UP_COST < captions else None
             sums[self.rows[part]] += times[term] * self.scores[part]
-            read, left = read + gains[term], left - gains[term]
+            read, left = read + gains[term], max(0.0, left - gains[term])
         return None
 
     def score(self, terms: Sequence[int], rows: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -93,10 +93,11 @@ def write_copies(
 
 def name_file(key: str, out: Path) -> Path:
     """Where the sound of this name goes; other names, other files."""
-    # Ids may hold what file names may not.
+    # Names may hold what file names may not, and be longer.
     name = "".join(character if character.isalnum() or character in "._~+-@" else "_" for character in key)
-    if name != key:
-        name = f"{name}.{int(2**32 * hash_fraction('file', key)):08x}"
+    if name != key or len(name) > 60:
+        # Cut, for file names have at most 255 bytes, of which a letter may take four.
+        name = f"{name[:60]}.{int(2**32 * hash_fraction('file', key)):08x}"
     return out / "audio" / f"{int(200 * hash_fraction('folder', key)):03d}" / f"{name}.flac"
 
 

@@ -12,6 +12,7 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from polyvoice.corpus.augmentation import Augmentation
+from polyvoice.corpus.copies import is_copy
 from polyvoice.corpus.copying import Copy, Sound, name_file, write_copies
 from polyvoice.corpus.manifest import read_manifest
 from polyvoice.errors import InputError
@@ -30,7 +31,8 @@ def make_voices(
     rows are.
 
     Args:
-        manifest: The pair manifest; rows that are not spoken on both sides have no copies.
+        manifest: The pair manifest; rows that are not spoken on both sides have no copies, nor have those that are
+            augmented copies, whose sources are noisy.
         out: Folder to write to: `pairs.tsv`, `augment.json` and the folder `audio`.
         speed: Range of speeds, by resampling.
         copies: How many new voices each speaker gets.
@@ -54,7 +56,7 @@ def make_voices(
     planned = []
     named: set[Path] = set()
     for row, number in product(read_manifest(manifest), range(1, copies + 1)):
-        if row.split != "train" or row.source_audio is None or row.target_audio is None:
+        if row.split != "train" or is_copy(row.id) or row.source_audio is None or row.target_audio is None:
             continue
         voice = f"{row.speaker or row.id}~voice{number}"
         source, target = (

@@ -39,7 +39,7 @@ from unitlm.engine.vector_code import (
 from unitlm.language_model import Precision
 
 VECTORS = GROUP // LANES
-"""Vectors in a group: as many sums as hide the latency of a fused multiply-add."""
+"""Vectors in a group: as many sums as hide the latency of a fused multiply-add, where registers hold them."""
 BLOCK_WORDS = 128
 """Words whose 8-bit columns times 16-bit inputs are added up exactly: 512 * 127 * 32767 < 2**31."""
 # Far enough ahead to bridge a page boundary, where hardware prefetching stops, and the wait for memory.
@@ -63,7 +63,8 @@ def has_pairs() -> bool:
 def vectors_at_once(sums: int) -> int:
     """How many vectors of a group are read at once if each takes so many sums: what registers hold, and some left over.
 
-    With AVX2, one: half of the registers of half the width hold the sums of few, and memory gives most to one stream.
+    Without AVX-512, one: the registers, half as many and half as wide, hold the sums of few, and memory gives most to
+    one stream.
     """
     room = 24 if has_feature("avx512f") else 0
     return next(count for count in (4, 2, 1) if count == 1 or count * sums <= room)
