@@ -82,16 +82,16 @@ def propose(model: LocalModel, question: Question, count: int, seed: int) -> Pro
     answers += [(text, one, 0) for text, one in zip(nearest, model.score(reading, nearest), strict=True)]
     usable: dict[str, Written] = {}
     problems: list[str] = []
-    for said, continuation, times in answers:
-        text, problem = _check(question, said)
+    checked = [_check(question, said) for said, _, _ in answers]
+    for (text, problem), (_, continuation, times) in zip(checked, answers, strict=True):
         if problem:
             problems.append(problem)
             continue
         known = usable.get(text, Written(text, _mean(continuation), 0))
         # The first one's confidence stays: alike texts in other pieces differ little.
         usable[text] = replace(known, times=known.times + times)
-    greedy, problem = _check(question, answers[0][0])
-    return Proposals(tuple(usable.values()), tuple(problems), None if problem else greedy)
+    greedy, unusable = checked[0]
+    return Proposals(tuple(usable.values()), tuple(problems), None if unusable else greedy)
 
 
 def _check(question: Question, text: str) -> tuple[str, str]:

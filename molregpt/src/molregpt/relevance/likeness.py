@@ -112,9 +112,11 @@ def mean_tanimoto(left: Sequence[Sequence[Any]], right: Sequence[Sequence[Any]])
     """Mean Tanimoto similarity `[L, R]` of molecules that are given by a fingerprint of each kind."""
     from rdkit.DataStructs import BulkTanimotoSimilarity
 
-    columns = [list(kind) for kind in zip(*right, strict=True)]  # none if there is nobody to compare with
     total = np.zeros((len(left), len(right)))
+    if not right:
+        return total
+    columns = [list(kind) for kind in zip(*right, strict=True)]
     for row, fingerprints in enumerate(left):
-        for own, others in zip(fingerprints, columns, strict=bool(columns)):
+        for own, others in zip(fingerprints, columns, strict=True):
             total[row] += BulkTanimotoSimilarity(own, others)
-    return total / max(1, len(columns))
+    return total / len(columns)

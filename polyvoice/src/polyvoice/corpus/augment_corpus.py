@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from polyvoice.corpus.copies import name_copy
-from polyvoice.corpus.copying import Copy, Sound, name_file, write_copies
+from polyvoice.corpus.copying import Copy, Sound, name_file, require_positive, write_copies
 from polyvoice.corpus.manifest import PairRow, read_manifest
 from polyvoice.errors import InputError
 
@@ -49,8 +49,7 @@ def augment_corpus(
             positive, or the folder is of other settings or another run is writing to it.
         speechunits.errors.InputError: An audio file cannot be read.
     """
-    if copies < 1 or workers < 1:
-        raise InputError(f"copies and workers are at least 1, not {copies} and {workers}")
+    require_positive(copies, workers)
     planned = [
         copy
         for row in read_manifest(manifest)

@@ -14,6 +14,7 @@ from polyvoice.corpus.growing import GrowingTable
 from polyvoice.corpus.manifest import COLUMNS, PairRow, format_row
 from polyvoice.corpus.splits import hash_fraction
 from polyvoice.corpus.workers import claim_folder, open_pool
+from polyvoice.errors import InputError
 from speechunits.audio import read_audio
 
 if TYPE_CHECKING:
@@ -89,6 +90,16 @@ def write_copies(
         for copy, _ in track(rows, "augmenting", len(waiting), console=console, disable=hidden):
             table.append([format_row(copy.row, out)])
         return len(table.keys)
+
+
+def require_positive(copies: int, workers: int) -> None:
+    """Refuse what cannot be made.
+
+    Raises:
+        InputError: There are no copies to make, or no workers to make them.
+    """
+    if copies < 1 or workers < 1:
+        raise InputError(f"copies and workers are at least 1, not {copies} and {workers}")
 
 
 def name_file(key: str, out: Path) -> Path:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from polyvoice.corpus.augmentation import Augmentation
 from polyvoice.corpus.copies import is_copy
-from polyvoice.corpus.copying import Copy, Sound, name_file, write_copies
+from polyvoice.corpus.copying import Copy, Sound, name_file, require_positive, write_copies
 from polyvoice.corpus.manifest import read_manifest
 from polyvoice.errors import InputError
 
@@ -48,8 +48,7 @@ def make_voices(
             writing to it.
         speechunits.errors.InputError: An audio file cannot be read.
     """
-    if copies < 1 or workers < 1:
-        raise InputError(f"copies and workers are at least 1, not {copies} and {workers}")
+    require_positive(copies, workers)
     settings = Augmentation(
         speed=speed, pitch_share=0, noise_share=0, room_share=0, telephone_share=0, gain_db=(0.0, 0.0)
     )
