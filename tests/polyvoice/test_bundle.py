@@ -6,7 +6,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -21,10 +21,14 @@ from polyvoice.pipeline.translator import SpeechTranslator
 from polyvoice.stages.duration.decoding import DurationModel
 from polyvoice.stages.stage_folder import read_stage
 from polyvoice.stages.translate.decoding import UnitTranslator
-from speechunits.audio import read_audio
-from speechunits.codecs.protocol import decode_softly
+from speechunits.audio import Waveform, read_audio
+from speechunits.codecs.protocol import Codes, SoftCodes, SpokenBy, decode_softly
+from speechunits.codecs.speech_codec.model import CodecModel
+from speechunits.codecs.speech_codec.settings import CodecSettings
+from speechunits.codecs.speech_codec.storage import read_codec, write_codec
+from speechunits.extracted import UnitsInfo
 from speechunits.kmeans import KMeans, Provenance, save_kmeans
-from speechunits.runs import Runs
+from speechunits.runs import Runs, expand
 from unitlm.checkpoint import load_model
 
 TRAIN = ["--preset", "tiny", "--steps", "2", "--batch-rows", "2", "--micro-batch-rows", "2", "--device", "cpu"]
@@ -156,6 +160,49 @@ def test_sizes_are_printed(
     assert "translate" in capsys.readouterr().out
 
 
+def tell_units(codec: Path, units: UnitsInfo, out: Path) -> Path:
+    """The same codec with a decoder that may be told units."""
+    base = read_codec(codec)
+    model = CodecModel(base.settings.guided_by(units.clusters), units)
+    model.load_state_dict(base.state_dict(), strict=False)
+    write_codec(out, model)
+    return out
+
+
+def test_a_decoder_that_is_told_units_needs_the_first_level_alone(
+    parts: dict[str, Path], toy_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    units = bundle.load(toy_bundle).manifest.units
+    first = {name: path for name, path in parts.items() if name != "other-levels"}
+    first["translate"] = toy_bundle.parent / "translate"  # has learned to say something
+    first["codec"] = tell_units(parts["codec"], units, tmp_path / "codec")
+    assert run(command(first, tmp_path / "told")) == 0
+    opened = bundle.load(tmp_path / "told")
+    assert "other_levels" not in opened.manifest.stages
+    speech = read_audio(next(shipped_recordings().parent.glob("audio/*.flac")))
+    heard: list[tuple[Codes, SpokenBy]] = []
+    decode = opened.codec.decode_told  # type: ignore[attr-defined]
+
+    def listen(codes: SoftCodes, spoken: SpokenBy) -> Waveform:
+        heard.append((codes.codes, spoken))
+        return cast(Waveform, decode(codes, spoken))
+
+    opened.codec.decode_told = listen  # type: ignore[attr-defined]
+    translator = SpeechTranslator(opened, PipelineOptions(best_of=1))
+    said = next(piece for piece in translator.pieces(speech, "en", "zh") if piece.waveform is not None)
+    [(codes, spoken), *_] = heard
+    assert codes.shape == (1, said.runs.lengths.sum())
+    np.testing.assert_array_equal(spoken.units, expand(said.runs))
+    np.testing.assert_array_equal(spoken.prompt, translator.hear_voice(speech, "en").codes)
+    with pytest.raises(InputError, match="a model of the others is needed"):
+        SpeechTranslator(opened, PipelineOptions(other_levels="best")).translate(speech, "en", "zh", seed=0)
+    # What a decoder was told in training is what it has to be told.
+    first["codec"] = tell_units(parts["codec"], replace(units, kmeans="sha256:0"), tmp_path / "other")
+    capsys.readouterr()
+    assert run(command(first, tmp_path / "strange")) == 2
+    assert "decoder is told units that are not its stages'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("part", "words"),
     [
@@ -181,10 +228,6 @@ def test_parts_that_do_not_fit_are_refused_in_one_line(
         other = KMeans(np.ones((72, 16), dtype=np.float32), Provenance("", 50.0, 100, 0, "test"))
         save_kmeans(other, changed["kmeans"])
     elif part == "codec":
-        from speechunits.codecs.speech_codec.model import CodecModel
-        from speechunits.codecs.speech_codec.settings import CodecSettings
-        from speechunits.codecs.speech_codec.storage import write_codec
-
         changed["codec"] = tmp_path / "codec"
         widths = {"encoder_width": 8, "decoder_width": 8, "latent_width": 4, "mel_bands": 16}
         write_codec(changed["codec"], CodecModel(CodecSettings(**widths, levels=3, codebook_size=16)))

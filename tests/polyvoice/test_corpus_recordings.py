@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from polyvoice.cli.main import run
-from polyvoice.corpus.manifest import PairRow, write_manifest
+from polyvoice.corpus.manifest import PairRow, read_manifest, write_manifest
 from polyvoice.spoken import load_pairs
 from speechunits.extracted import Extracted, ExtractedInfo, UnitsInfo, write_extracted
-from speechunits.listing import read_list
+from speechunits.listing import read_columns, read_list
 
 
 @pytest.fixture
@@ -46,6 +47,19 @@ def test_what_is_extracted_from_the_list_is_found_again(manifest: Path, tmp_path
     found = [Extracted(one.audio, 0.06, units, None) for one in read_list(out)]
     write_extracted(tmp_path / "extracted", ExtractedInfo(UnitsInfo("e", "k", 3, 50.0), None), found)
     assert [pair.id for pair in load_pairs(manifest, tmp_path / "extracted", "train")] == ["a", "c"]
+
+
+def test_a_list_says_who_speaks_when_all_are_known(manifest: Path) -> None:
+    rows = [replace(row, speaker=f"voice{number}") for number, row in enumerate(read_manifest(manifest))]
+    out = manifest.with_name("recordings.tsv")
+    for given, wanted in ((rows, "audio\tspeaker"), ([*rows[:2], replace(rows[2], speaker=None)], "audio")):
+        write_manifest(manifest, given)
+        assert run(["corpus", "recordings", str(manifest), "--out", str(out)]) == 0
+        lines = out.read_text(encoding="utf-8").splitlines()
+        assert (lines[0], len(lines)) == (wanted, 5)
+    write_manifest(manifest, rows)
+    assert run(["corpus", "recordings", str(manifest), "--out", str(out)]) == 0
+    assert read_columns(out, ("audio", "speaker"))[2] == ["audio/3.flac", "voice1"]
 
 
 @pytest.mark.parametrize(

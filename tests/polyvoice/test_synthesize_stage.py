@@ -242,12 +242,28 @@ def test_stages_say_what_they_are_and_are_not_mixed_up(first_level: Path, other_
     assert card.settings["voice"]["prompt_frames"] == 60  # type: ignore[index, call-overload]
     with pytest.raises(InputError, match="expected 'first_level'"):
         Synthesizer.load(other_levels, other_levels)
-    with pytest.raises(InputError, match="a model of the others is needed"):
-        Synthesizer.load(first_level, None)
     alien = OtherLevelsModel.load(other_levels)
     alien.card = replace(card, codes=replace(CODES, codec="another"))
     with pytest.raises(InputError, match="trained on other units or codes"):
         Synthesizer(FirstLevelModel.load(first_level), alien)
+
+
+def test_level_0_alone_is_spoken_where_the_others_are_not_wanted(
+    synthesizer: Synthesizer, first_level: Path, pairs: list[SpokenPair]
+) -> None:
+    chosen = list(map(utterance_of, pairs[:2]))
+    alone = Synthesizer.load(first_level, None)
+    with pytest.raises(InputError, match="a model of the others is needed"):
+        alone.synthesize_batch(chosen, options=GREEDY)
+    first = replace(GREEDY, other_levels="none")
+    for one, same, whole in zip(
+        alone.synthesize_batch(chosen, options=first),
+        synthesizer.synthesize_batch(chosen, options=first),
+        synthesizer.synthesize_batch(chosen, options=GREEDY),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(one.codes, same.codes)
+        np.testing.assert_array_equal(one.codes, whole.codes[:1])
 
 
 def test_what_the_models_cannot_know_is_refused(synthesizer: Synthesizer, pairs: list[SpokenPair]) -> None:

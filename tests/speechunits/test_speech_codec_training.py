@@ -305,10 +305,11 @@ def test_crops_depend_on_the_seed_and_the_step_alone(clips: Path) -> None:
     data = read_codec_data(clips, TINY)
     crops = Crops(data.train, TINY)
     batch = crops.batch(5, 0.3)
-    assert batch.shape == (2, 4800)
-    assert torch.equal(batch, Crops(data.train, TINY).batch(5, 0.3))
-    assert not torch.equal(batch, crops.batch(6, 0.3))
-    assert not torch.equal(batch, Crops(data.train, replace(TINY, seed=1)).batch(5, 0.3))
+    assert batch.samples.shape == (2, 4800)
+    assert batch.units is None
+    assert torch.equal(batch.samples, Crops(data.train, TINY).batch(5, 0.3).samples)
+    assert not torch.equal(batch.samples, crops.batch(6, 0.3).samples)
+    assert not torch.equal(batch.samples, Crops(data.train, replace(TINY, seed=1)).batch(5, 0.3).samples)
 
 
 def test_crops_are_pieces_of_the_clips(tmp_path: Path) -> None:
@@ -319,7 +320,7 @@ def test_crops_are_pieces_of_the_clips(tmp_path: Path) -> None:
         "audio\tsource\tsplit\nramp.wav\ta\ttrain\nshort.wav\tb\ttrain\nramp.wav\ta\tdev\n"
     )
     settings = replace(TINY, gain_db=0.0, batch_clips=400)
-    rows = Crops(read_codec_data(tmp_path / "list.tsv", settings).train, settings).batch(0, 0.5)
+    rows = Crops(read_codec_data(tmp_path / "list.tsv", settings).train, settings).batch(0, 0.5).samples
     starts = []
     for row in rows:
         if row[-1] == 0.0:
@@ -337,7 +338,7 @@ def test_gain_is_within_its_bounds(tmp_path: Path) -> None:
     write_wav(tmp_path / "level.wav", Waveform(np.full(16_000, 0.25, dtype=np.float32), 16_000))
     (tmp_path / "list.tsv").write_text("audio\tsplit\nlevel.wav\ttrain\nlevel.wav\tdev\n")
     settings = replace(TINY, batch_clips=200)
-    levels = Crops(read_codec_data(tmp_path / "list.tsv", settings).train, settings).batch(0, 0.2)[:, 0]
+    levels = Crops(read_codec_data(tmp_path / "list.tsv", settings).train, settings).batch(0, 0.2).samples[:, 0]
     gains_db = 20 * torch.log10(levels / 0.25)
     assert gains_db.abs().max() <= 6.01
     assert gains_db.min() < -5.5
@@ -373,9 +374,9 @@ def test_batches_come_in_order_whatever_the_first(clips: Path, readers: int) -> 
     stages = {stage.first_step + offset: stage for stage in TINY.stages() for offset in range(stage.steps)}
     batches = list(crops.batches(stages, 11))
     assert [step for step, _, _ in batches] == list(range(11, 29))
-    assert [batch.shape[1] for _, _, batch in batches][:3] == [4800, 4800, 3200]
+    assert [batch.samples.shape[1] for _, _, batch in batches][:3] == [4800, 4800, 3200]
     for step, stage, batch in batches[:4]:
-        assert torch.equal(batch, crops.batch(step, stage.crop_s))
+        assert torch.equal(batch.samples, crops.batch(step, stage.crop_s).samples)
     assert list(crops.batches(stages, 29)) == []  # a finished run is told to go on
 
 

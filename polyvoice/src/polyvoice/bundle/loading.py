@@ -13,9 +13,10 @@ from polyvoice.stages.duration.means import MeanDurations
 from polyvoice.stages.synthesize.synthesizer import Synthesizer
 from polyvoice.stages.translate.decoding import UnitTranslator
 from speechunits.codecs.load import load_codec
-from speechunits.codecs.protocol import Codec
+from speechunits.codecs.protocol import Codec, told_of
 from speechunits.encoders.load import load_encoder
 from speechunits.encoders.protocol import SpeechEncoder
+from speechunits.extracted import UnitsInfo
 from speechunits.kmeans import KMeans, load_kmeans
 
 
@@ -63,6 +64,7 @@ class Bundle:
         """Codes to speech and back; errors as for `encoder`."""
         codec = load_codec(name_codec(self.folder, self.manifest), self.device)
         require_same(f"{self.folder}: the codec", codec.identity, self.manifest.codes.codec)
+        require_told(f"{self.folder}: the codec", codec, self.manifest.units)
         return codec
 
     @cached_property
@@ -82,9 +84,14 @@ class Bundle:
 
     @cached_property
     def synthesizer(self) -> Synthesizer:
-        """Units to codes; errors as for `Synthesizer.load`."""
+        """Units to codes of all levels; errors as for `Synthesizer.load`."""
         others = self._stage("other_levels") if "other_levels" in self.manifest.stages else None
         return Synthesizer.load(self._stage("first_level"), others, self.device)
+
+    @cached_property
+    def first_level_synthesizer(self) -> Synthesizer:
+        """Units to codes of level 0; errors as for `Synthesizer.load`."""
+        return Synthesizer.load(self._stage("first_level"), None, self.device)
 
     def _stage(self, stage: str) -> Path:
         [part] = [part for name, part in self.manifest.stages.items() if name == stage]
@@ -100,6 +107,13 @@ def name_codec(folder: Path, manifest: BundleManifest) -> str:
         raise InputError(f"{folder}: the bundle names no codec")
     levels = manifest.codec.levels
     return ":".join(parts) + ("" if levels is None else f"@{levels}")
+
+
+def require_told(what: str, codec: Codec, units: UnitsInfo) -> None:
+    """Raise InputError, in one line, if a codec's decoder has learned to be told units, but not these."""
+    told = told_of(codec)
+    if told is not None:
+        require_same(f"{what}'s decoder is told units that are not its stages': it", told, units)
 
 
 def require_same(what: str, found: object, expected: object) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, cast
 import torch
 
 from polyvoice.bundle.card import draw_curves, write_card
-from polyvoice.bundle.loading import require_same
+from polyvoice.bundle.loading import require_same, require_told
 from polyvoice.bundle.manifest import BundleManifest, CodecPart, EncoderPart, StagePart, write_manifest
 from polyvoice.corpus.tables import read_text
 from polyvoice.errors import InputError
@@ -21,6 +21,7 @@ from polyvoice.stages.stage_folder import FILE, VOCABULARY, StageCard, read_stag
 from polyvoice.tasks import Direction, languages_of, parse_directions, translate_speech_by_text
 from polyvoice.units import load_centroids
 from speechunits.codecs.load import load_codec, split_levels
+from speechunits.codecs.protocol import told_of
 from speechunits.encoders.load import load_encoder
 from speechunits.extracted import CodesInfo
 from speechunits.kmeans import save_kmeans
@@ -47,7 +48,7 @@ class Parts:
         translate: run of `polyvoice train translate`, or its folder model/; the other stages likewise.
         duration: the duration model.
         first_level: the synthesiser's first level.
-        other_levels: the other levels; None for a codec of one level.
+        other_levels: the other levels; None for a codec of one level, or whose decoder is told what it says.
         scores: `scores.json` of an evaluation; None when there was none.
         about: text in Markdown for the card, such as data, licences and limits; None for none.
         chained: directions, such as `zh-en`, that are translated by way of text unless the user wants otherwise.
@@ -110,6 +111,9 @@ def pack_bundle(parts: Parts, out: Path, *, name: str, precision: Precision = "b
     codec = load_codec(parts.codec)
     found = CodesInfo(codec.identity, codec.levels, codec.codebook_size, codec.frame_rate_hz)
     require_same(f"{parts.codec}: the codec", found, codes)
+    require_told(f"{parts.codec}: the codec", codec, units)
+    if codes.levels > 1 and "other_levels" not in cards and told_of(codec) is None:
+        raise InputError(f"the codec has {codes.levels} levels, but there is no stage other_levels")
     scores = {} if parts.scores is None else read_json(parts.scores)
     about = "" if parts.about is None else read_text(parts.about)
 
@@ -160,8 +164,6 @@ def check_stages(cards: Mapping[StageName, StageCard]) -> CodesInfo:
         for language in languages:
             if language not in languages_of(card.directions):
                 raise InputError(f"{stage}: does not know {language!r}, which translate does")
-    if codes.levels > 1 and "other_levels" not in cards:
-        raise InputError(f"the codec has {codes.levels} levels, but there is no stage other_levels")
     return codes
 
 

@@ -21,7 +21,8 @@ class Bundle:
         translate: Run of `polyvoice train translate`.
         duration: Run of `polyvoice train duration`.
         first_level: Run of `polyvoice train synthesize first-level`.
-        other_levels: Run of `polyvoice train synthesize other-levels`; not for a codec of one level.
+        other_levels: Run of `polyvoice train synthesize other-levels`; not for a codec of one level,
+            and not needed where the codec's decoder is told what it says.
         about: Text in Markdown for the card: data, licences, limits.
         chain: Direction, such as zh-en, that is translated better by way of text than directly.
         scores: scores.json of `polyvoice evaluate`, for the card.

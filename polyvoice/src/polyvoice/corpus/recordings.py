@@ -15,7 +15,9 @@ _SOURCE, _TARGET = 1, 4  # columns of a manifest's line
 
 
 def list_recordings(manifest: Path, out: Path, split: str | None = None) -> int:
-    """Write a table with the one column `audio`: each recording once, in the manifest's order.
+    """Write a table with a column `audio`: each recording once, in the manifest's order.
+
+    A second column `speaker` says who speaks, if the manifest says it of all of them.
 
     Args:
         manifest: The pair manifest.
@@ -30,14 +32,15 @@ def list_recordings(manifest: Path, out: Path, split: str | None = None) -> int:
     """
     if out.parent.resolve() != manifest.parent.resolve():
         raise InputError(f"{out}: the list of {manifest} has to lie beside it, in {manifest.parent}")
-    lines = [
-        format_row(row, manifest.parent).split("\t")
-        for row in read_manifest(manifest)
-        if split is None or row.split == split
-    ]
-    names = [name for cells in lines for name in (cells[_SOURCE], cells[_TARGET]) if name]
-    if not names:
+    found: dict[str, str] = {}
+    for row in read_manifest(manifest):
+        if split in (None, row.split):
+            cells = format_row(row, manifest.parent).split("\t")
+            found.update({cells[column]: row.speaker or "" for column in (_SOURCE, _TARGET) if cells[column]})
+    if not found:
         raise InputError(f"{manifest}: no recordings" + (f" of split {split}" if split is not None else ""))
-    found = tuple(dict.fromkeys(names))
-    write_atomically(out, "".join(f"{name}\n" for name in ("audio", *found)).encode())
+    # No cell of a list may be empty: it says who speaks when that is known of all.
+    lines = ["\t".join(cells) for cells in found.items()] if all(found.values()) else list(found)
+    header = "audio\tspeaker" if all(found.values()) else "audio"
+    write_atomically(out, "".join(f"{line}\n" for line in (header, *lines)).encode())
     return len(found)

@@ -24,8 +24,10 @@ class PipelineOptions:
         temperature: of drawing the codec's first level; 0 takes the most probable code.
         top_p: draw from the smallest set of this probability only.
         best_of: draws of which the one with the largest mean log-probability is taken.
-        other_levels: best: the most probable codes of the codec's other levels; mean: each code counts as much as it is
-            probable, which is nearer to the right spectrum and, with a weak model, a little less clear.
+        other_levels: none: the codec's decoder gets level 0 alone; best: the most probable codes of the other levels,
+            too; mean: each of their codes counts as much as it is probable, which is nearer to the right spectrum and,
+            with a weak model, a little less clear. auto: none where the decoder is told what is said and in whose
+            voice, else best.
         longest_piece_s: longer recordings are cut, in pauses where there are any.
         pause_s: pauses from this length on are always between pieces.
         longest_voice_s: the most of a recording that the voice is taken from.
@@ -40,7 +42,7 @@ class PipelineOptions:
     temperature: float = 0.7
     top_p: float = 0.8
     best_of: int = 4
-    other_levels: Literal["best", "mean"] = "best"
+    other_levels: Literal["auto", "none", "best", "mean"] = "auto"
     longest_piece_s: float = 10.0
     pause_s: float = 0.7
     longest_voice_s: float = 4.0

@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -16,10 +17,10 @@ from polyvoice.evaluation.translator import Translated
 from polyvoice.pipeline.join import Spoken, join_pieces
 from polyvoice.pipeline.settings import PipelineOptions
 from polyvoice.pipeline.timing import Stopwatch
-from polyvoice.stages.synthesize.synthesizer import SynthesisOptions
+from polyvoice.stages.synthesize.synthesizer import SynthesisOptions, Synthesizer
 from polyvoice.stages.translate.decoding import TranslateOptions, Translation
 from speechunits.audio import Waveform, resample
-from speechunits.codecs.protocol import Codes, decode_softly
+from speechunits.codecs.protocol import Codes, SpokenBy, decode_softly, told_of
 from speechunits.runs import Runs, Units, deduplicate, expand
 from speechunits.segments import Segment, cut_at_pauses
 
@@ -87,7 +88,20 @@ class SpeechTranslator:
         """
         bundle = self._bundle
         lengths = bundle.duration if self._options.durations == "model" else bundle.mean_durations
-        _ = (bundle.encoder, bundle.kmeans, bundle.codec, bundle.translator, lengths, bundle.synthesizer)
+        _ = (bundle.encoder, bundle.kmeans, bundle.codec, bundle.translator, lengths, self._synthesizer)
+
+    @property
+    def _other_levels(self) -> Literal["none", "best", "mean"]:
+        """What the codec's decoder gets beside level 0."""
+        asked = self._options.other_levels
+        if asked == "auto":
+            return "best" if told_of(self._bundle.codec) is None else "none"
+        return asked
+
+    @property
+    def _synthesizer(self) -> Synthesizer:
+        """Units to codes; what writes levels that nobody wants is not even read."""
+        return self._bundle.first_level_synthesizer if self._other_levels == "none" else self._bundle.synthesizer
 
     def source_of(self, target: str, source: str | None = None) -> str:
         """The language to translate from: the one given, or the only one that can be translated into `target`.
@@ -192,22 +206,24 @@ class SpeechTranslator:
                 lengths = bundle.mean_durations.predict(heard, translation.units)
         runs = Runs(translation.units, lengths)
         with watch.time("synthesize"):
-            codes = bundle.synthesizer.synthesize(
+            said = expand(runs)
+            codes = self._synthesizer.synthesize(
                 voice.units,
                 voice.codes,
-                expand(runs),
+                said,
                 voice.language,
                 target,
                 options=SynthesisOptions(
                     temperature=options.temperature,
                     top_p=options.top_p,
                     best_of=options.best_of,
-                    other_levels=options.other_levels,
+                    other_levels=self._other_levels,
                 ),
                 seed=seed,
             )
         with watch.time("decode"):
-            spoken = decode_softly(bundle.codec, codes)
+            told = self._synthesizer.rates.stretch_units(said, codes.codes.shape[1])
+            spoken = decode_softly(bundle.codec, codes, SpokenBy(told, voice.codes))
         return Piece(segment, heard, translation, runs, spoken, watch.seconds)
 
     def _units(self, waveform: Waveform) -> Units:

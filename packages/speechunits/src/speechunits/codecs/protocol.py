@@ -2,12 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from speechunits.audio import Waveform
+from speechunits.runs import Units
+
+if TYPE_CHECKING:
+    from speechunits.extracted import UnitsInfo
 
 Codes: TypeAlias = npt.NDArray[np.int64]
 
@@ -57,7 +61,7 @@ class SoftCodes:
     """Codes, of which those of the upper levels are known by their probabilities.
 
     Attributes:
-        codes: of all levels, `[K, T]`, in the upper ones the most probable.
+        codes: of all levels, or of the first ones, `[K, T]`; of those that `chances` tells of, the most probable.
         chances: probabilities of the codes of the upper levels, float32 `[K - K', T, C]`; of no level where all are
             certain.
     """
@@ -75,6 +79,19 @@ class SoftCodes:
         return cls(codes, np.empty((0, codes.shape[1], 0), np.float32))
 
 
+@dataclass(frozen=True, eq=False)
+class SpokenBy:
+    """What is known of speech beside its codes.
+
+    Attributes:
+        units: what is said, one a code frame `[T]`.
+        prompt: codes of all levels `[K, P]` of other speech in the same voice.
+    """
+
+    units: Units
+    prompt: Codes
+
+
 @runtime_checkable
 class SoftCodec(Codec, Protocol):
     """A codec of residual levels, whose vectors add up."""
@@ -90,6 +107,36 @@ class SoftCodec(Codec, Protocol):
         """
 
 
-def decode_softly(codec: Codec, codes: SoftCodes) -> Waveform:
-    """The waveform of uncertain codes: of their mean, or of the most probable ones with a codec that has no mean."""
+@runtime_checkable
+class ToldCodec(SoftCodec, Protocol):
+    """A codec whose decoder may be told more than codes."""
+
+    @property
+    def told(self) -> "UnitsInfo | None":
+        """What the units are that its decoder may be told; None when it can be told nothing."""
+
+    def decode_told(self, codes: SoftCodes, spoken: SpokenBy) -> Waveform:
+        """Return the waveform of codes of which it is also known what is said, and in whose voice.
+
+        Raises:
+            InputError: as `decode_soft`, the units are not one a frame or are none of these, or the prompt's codes are
+                not of this codec; or its decoder can be told nothing.
+        """
+
+
+def told_of(codec: Codec) -> "UnitsInfo | None":
+    """What the units are that a codec's decoder may be told; None when it can be told nothing."""
+    return codec.told if isinstance(codec, ToldCodec) else None
+
+
+def decode_softly(codec: Codec, codes: SoftCodes, spoken: SpokenBy | None = None) -> Waveform:
+    """The waveform of uncertain codes: of their mean, or of the most probable ones with a codec that has no mean.
+
+    Args:
+        codec: any.
+        codes: of all levels, or of the first ones.
+        spoken: what else is known, for a codec whose decoder can be told.
+    """
+    if spoken is not None and isinstance(codec, ToldCodec) and codec.told is not None:
+        return codec.decode_told(codes, spoken)
     return codec.decode_soft(codes) if isinstance(codec, SoftCodec) else codec.decode(codes.codes)

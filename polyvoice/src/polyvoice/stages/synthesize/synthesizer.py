@@ -28,7 +28,7 @@ class SynthesisOptions:
             (VALL-E 2, arXiv 2406.05370, section 4.3.1).
         best_of: draws of which the one with the largest mean log-probability is taken.
         other_levels: best: the most probable codes of the other levels; mean: each code counts as much as it is
-            probable (`speechunits.codecs.protocol.SoftCodec`).
+            probable (`speechunits.codecs.protocol.SoftCodec`); none: level 0 is all there is.
     """
 
     temperature: float = 0.8
@@ -36,7 +36,7 @@ class SynthesisOptions:
     repetition_window: int = 10
     repetition_ratio: float = 0.1
     best_of: int = 1
-    other_levels: Literal["best", "mean"] = "best"
+    other_levels: Literal["best", "mean", "none"] = "best"
 
     @property
     def sampling(self) -> Sampling:
@@ -83,7 +83,7 @@ class Synthesizer:
 
         Args:
             first_level: writes level 0.
-            other_levels: writes the others; None for a codec that has no others.
+            other_levels: writes the others; None for a codec that has no others, or when none are wanted.
 
         Raises:
             InputError: they were trained on other units or codes.
@@ -91,8 +91,6 @@ class Synthesizer:
         card = first_level.card
         if card.codes is None:
             raise InputError("synthesize: the model of the first level does not say what its codes are")
-        if other_levels is None and card.codes.levels > 1:
-            raise InputError(f"synthesize: the codec has {card.codes.levels} levels, a model of the others is needed")
         if other_levels is not None and (other_levels.card.units, other_levels.card.codes) != (card.units, card.codes):
             raise InputError("synthesize: the two models were trained on other units or codes")
         self._first_level, self._other_levels, self._codes = first_level, other_levels, card.codes
@@ -104,7 +102,7 @@ class Synthesizer:
 
         Args:
             first_level: folder of the model of level 0.
-            other_levels: folder of the model of the others; None for a codec of one level.
+            other_levels: folder of the model of the others; None for a codec of one level, or when none are wanted.
             device: where they run.
 
         Raises:
@@ -137,7 +135,8 @@ class Synthesizer:
             seed: of the draws.
 
         Returns:
-            Codes `[K, T2']`, where T2' is T2 at the codec's frame rate, rounded.
+            Codes of all levels `[K, T2']`, or of level 0 `[1, T2']`, where T2' is T2 at the codec's frame rate,
+            rounded.
 
         Raises:
             InputError: prompt or target are empty, or hold units, codes or languages that the models do not know.
@@ -149,9 +148,11 @@ class Synthesizer:
         self, utterances: Sequence[Utterance], *, options: SynthesisOptions = STANDARD, seed: int = 0
     ) -> list[SoftCodes]:
         """Speak several utterances at once; see `synthesize`."""
+        if self._other_levels is None and self._codes.levels > 1 and options.other_levels != "none":
+            raise InputError(f"synthesize: the codec has {self._codes.levels} levels, a model of the others is needed")
         queries = [self._query(utterance) for utterance in utterances]
         first = self._first_level.write(queries, sampling=options.sampling, best_of=options.best_of, seed=seed)
-        if self._other_levels is None:
+        if self._other_levels is None or options.other_levels == "none":
             return [SoftCodes.certain(codes[None]) for codes in first]
         return self._other_levels.fill(
             [

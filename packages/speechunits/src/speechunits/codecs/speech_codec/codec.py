@@ -11,10 +11,12 @@ from torch.nn.utils.rnn import pad_sequence
 from speechunits.audio import Waveform, resample
 from speechunits.batching import batches_by_length
 from speechunits.codecs.checks import require_chances, require_codes
-from speechunits.codecs.protocol import Codes, SoftCodes
+from speechunits.codecs.protocol import Codes, SoftCodes, SpokenBy
+from speechunits.codecs.speech_codec.guide import Guidance
 from speechunits.codecs.speech_codec.model import CodecModel
 from speechunits.codecs.speech_codec.storage import identify_codes
 from speechunits.errors import InputError
+from speechunits.extracted import UnitsInfo
 
 _SECONDS_PER_BATCH = 120
 
@@ -27,6 +29,7 @@ class SpeechCodec:
         frame_rate_hz: code frames per second.
         levels: K, codes per frame.
         codebook_size: codes of each level.
+        told: what the units are that the decoder may be told (`SpokenBy`); None when it can be told nothing.
         identity: equal for two codecs when a waveform has the same codes in both; what the decoders sound like does
             not count. With fewer than all levels, `@` and their number follow.
     """
@@ -49,6 +52,7 @@ class SpeechCodec:
         self.frame_rate_hz: float = settings.frame_rate_hz
         self.levels: int = levels or settings.levels
         self.codebook_size: int = settings.codebook_size
+        self.told: UnitsInfo | None = model.told
         self.identity: str = identify_codes(model) + ("" if self.levels == settings.levels else f"@{self.levels}")
         self._hop = settings.frame_samples
 
@@ -101,13 +105,40 @@ class SpeechCodec:
     @torch.inference_mode()
     def decode_soft(self, codes: SoftCodes) -> Waveform:
         """Return the waveform of the mean vector of every frame; see `SoftCodec`."""
+        return self._decode_latent(self._mean_latent(codes), None)
+
+    @torch.inference_mode()
+    def decode_told(self, codes: SoftCodes, spoken: SpokenBy) -> Waveform:
+        """Return the waveform of codes of which more is known; see `ToldCodec`."""
+        if self.told is None:
+            raise InputError("the codec's decoder has not learned to be told units")
+        latent, units = self._mean_latent(codes), spoken.units
+        if units.shape != (len(latent),) or not 0 <= units.min() <= units.max() < self.told.clusters:
+            wanted = f"[{len(latent)}] from 0 to {self.told.clusters - 1}"
+            raise InputError(
+                f"the decoder is told units {wanted}, not {list(units.shape)} up to {units.max(initial=-1)}"
+            )
+        prompt = self._model.quantizer.decode(self._on_device(self._checked(spoken.prompt)))  # [1, P, D]
+        said = torch.from_numpy(units.astype(np.int64))[None].to(self._device())
+        frames = torch.tensor([prompt.shape[1]], device=self._device())
+        return self._decode_latent(latent, Guidance(said, prompt, frames))
+
+    def _mean_latent(self, codes: SoftCodes) -> Tensor:
+        """The mean vector of every frame, `[T, D]`."""
         rows, chances = self._checked(codes.codes), require_chances(codes, self.levels, self.codebook_size)
         known = len(codes.codes) - len(chances)
-        books, device = self._model.quantizer.codebooks, self._device()
-        latent = self._model.quantizer.decode(rows[:, :known].T[:, None].to(device))[0]  # [T, D]
+        latent = self._model.quantizer.decode(self._on_device(rows[:, :known]))[0]
         for level, weights in enumerate(chances, start=known):
-            latent = latent + torch.from_numpy(weights).to(device) @ books[level]
-        return Waveform(self._model.decoder(latent[None], None)[0].cpu().numpy().copy(), self.sample_rate_hz)
+            latent = latent + torch.from_numpy(weights).to(self._device()) @ self._model.quantizer.codebooks[level]
+        return latent
+
+    def _decode_latent(self, latent: Tensor, guidance: Guidance | None) -> Waveform:
+        sound = self._model.decoder(latent[None], None, guidance)[0]
+        return Waveform(sound.cpu().numpy().copy(), self.sample_rate_hz)
+
+    def _on_device(self, rows: Tensor) -> Tensor:
+        """Codes `[T, K']` as a batch of one, `[K', 1, T]`."""
+        return rows.T[:, None].to(self._device())
 
     def _device(self) -> torch.device:
         return self._model.quantizer.codebooks.device

@@ -1,10 +1,11 @@
 """Training data of the codec: random crops of the files of a list, the same for the same seed and step."""
 
 import hashlib
+import json
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,9 @@ from torch import Tensor
 from speechunits.audio import Samples, Waveform, read_audio, resample
 from speechunits.codecs.speech_codec.settings import CodecTraining, Stage
 from speechunits.errors import InputError
+from speechunits.extracted import UnitsInfo, read_extracted
 from speechunits.listing import read_columns, read_list
+from speechunits.runs import Units
 
 _LONGEST_HELD_OUT_S = 10
 
@@ -30,12 +33,16 @@ class Clip:
         source: its value in the column by which crops are balanced; empty without such a column.
         samples: its length at its own rate.
         rate_hz: that rate.
+        speaker: its value in the column that says who speaks; its path without such a column.
+        units: one a code frame, `[T]`, where a decoder learns to be told them.
     """
 
     path: Path
     source: str
     samples: int
     rate_hz: int
+    speaker: str = ""
+    units: Units | None = None
 
     @property
     def duration_s(self) -> float:
@@ -50,12 +57,36 @@ class CodecData:
     Attributes:
         train: clips to train on.
         held_out: clips to evaluate on.
-        digest: SHA-256 of the list.
+        digest: SHA-256 of the list, and of what units are, if any.
+        told: what the units of clips are; None where there are none.
     """
 
     train: tuple[Clip, ...]
     held_out: tuple[Clip, ...]
     digest: str
+    told: UnitsInfo | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Crops of one step.
+
+    Attributes:
+        samples: `[B, N]` float32, N whole code frames.
+        units: one a code frame, `[B, T]` int64, -1 behind a clip's end; None where decoders are told none.
+        prompts: other speech of the same voices, `[B, M]` float32, M whole code frames; None with the other.
+        prompt_frames: how many code frames of each prompt are sound, `[B]` int64; None with the others.
+    """
+
+    samples: Tensor
+    units: Tensor | None = None
+    prompts: Tensor | None = None
+    prompt_frames: Tensor | None = None
+
+    def to(self, device: torch.device) -> "Batch":
+        """The batch on a device."""
+        parts = (self.samples, self.units, self.prompts, self.prompt_frames)
+        return Batch(*(None if part is None else part.to(device) for part in parts))  # type: ignore[arg-type]
 
 
 def read_codec_data(list_path: Path, settings: CodecTraining) -> CodecData:
@@ -71,12 +102,17 @@ def read_codec_data(list_path: Path, settings: CodecTraining) -> CodecData:
         InputError: the list is missing, has no column `audio` or too few rows, or a file is not audio.
     """
     listed = read_list(list_path)
-    splits, sources = (_read_optional(list_path, name, len(listed)) for name in ("split", settings.balance))
+    names = ("split", settings.balance, settings.voice)
+    splits, sources, speakers = (_read_optional(list_path, name, len(listed)) for name in names)
+    info, units = _read_units(settings)
     train: list[Clip] = []
     held_out: list[Clip] = []
-    for number, (row, split, source) in enumerate(zip(listed, splits, sources, strict=True), start=2):
-        if split in ("", "train", "dev"):
+    for number, (row, split, source, speaker) in enumerate(
+        zip(listed, splits, sources, speakers, strict=True), start=2
+    ):
+        if split in ("", "train", "dev") and (info is None or row.audio in units):
             clip = _look_at(row.path, source, f"{list_path}: line {number}")
+            clip = replace(clip, speaker=speaker or str(row.path), units=units.get(row.audio))
             (held_out if split == "dev" else train).append(clip)
     if not held_out:
         # By a hash of the name, so that the choice does not move when rows are added or sorted anew.
@@ -84,7 +120,23 @@ def read_codec_data(list_path: Path, settings: CodecTraining) -> CodecData:
         held_out, train = train[: settings.held_out_clips], train[settings.held_out_clips :]
     if not train:
         raise InputError(f"{list_path}: {len(held_out)} clips are held out, and none is left to train on")
-    return CodecData(tuple(train), tuple(held_out), hashlib.sha256(list_path.read_bytes()).hexdigest())
+    digest = hashlib.sha256(list_path.read_bytes())
+    if info is not None:
+        digest.update(json.dumps(asdict(info)).encode())
+    return CodecData(tuple(train), tuple(held_out), digest.hexdigest(), info)
+
+
+def _read_units(settings: CodecTraining) -> tuple[UnitsInfo | None, dict[str, Units]]:
+    """What the units are that decoders are told, and those of each recording; recordings without any are left out."""
+    if not settings.units:
+        return None, {}
+    info, rows = read_extracted(Path(settings.units))
+    if info.units is None:
+        raise InputError(f"{settings.units}: holds no units")
+    if info.units.frame_rate_hz != settings.codec.frame_rate_hz:
+        rates = f"{info.units.frame_rate_hz:g} units a second, the codec {settings.codec.frame_rate_hz:g} frames"
+        raise InputError(f"{settings.units}: has {rates}; a decoder is told one unit a frame")
+    return info.units, {row.audio: row.units for row in rows if row.units is not None and row.units.size}
 
 
 def _read_optional(list_path: Path, name: str, rows: int) -> list[str]:
@@ -109,35 +161,79 @@ class Crops:
     def __init__(self, clips: Sequence[Clip], settings: CodecTraining) -> None:
         self._settings = settings
         sources: dict[str, list[Clip]] = {}
+        self._voices: dict[str, list[Clip]] = {}
         for clip in clips:
             sources.setdefault(clip.source, []).append(clip)
+            self._voices.setdefault(clip.speaker, []).append(clip)
         self._sources = [sources[name] for name in sorted(sources)]
         # A clip is drawn as often as its length asks for, so that every second of a source counts the same.
         self._shares = [_shares(source) for source in self._sources]
 
-    def batch(self, step: int, crop_s: float) -> Tensor:
-        """Return the crops `[B, N]` of a step, float32; N has whole code frames. Short clips are filled with silence.
+    def batch(self, step: int, crop_s: float) -> Batch:
+        """Return the crops of a step. Short clips are filled with silence.
 
         Raises:
             InputError: a file has vanished or changed since the list was read.
         """
-        settings, rate_hz = self._settings, self._settings.codec.sample_rate_hz
+        settings, codec = self._settings, self._settings.codec
         chance = np.random.default_rng([settings.seed, step])
-        frames = max(1, round(crop_s * settings.codec.frame_rate_hz))
-        rows = np.zeros((settings.batch_clips, frames * settings.codec.frame_samples), dtype=np.float32)
+        frames = max(1, round(crop_s * codec.frame_rate_hz))
+        rows = np.zeros((settings.batch_clips, frames * codec.frame_samples), dtype=np.float32)
+        clips, starts = [], []
         for row in rows:
             source = int(chance.integers(len(self._sources)))
             clip = self._sources[source][int(chance.choice(self._shares[source].size, p=self._shares[source]))]
             position, gain_db = chance.random(), chance.uniform(-settings.gain_db, settings.gain_db)
-            samples = _read_crop(clip, row.size / rate_hz, position, rate_hz)
-            row[: samples.size] = samples[: row.size] * np.float32(10.0 ** (gain_db / 20.0))
-        return torch.from_numpy(rows)
+            start = self._start(clip, row.size, position)
+            self._fill(row, clip, start, gain_db)
+            clips.append(clip)
+            starts.append(start)
+        samples = torch.from_numpy(rows)
+        if not settings.units:
+            return Batch(samples)
+        units = np.full((len(clips), frames), -1, dtype=np.int64)
+        for told, clip, start in zip(units, clips, starts, strict=True):
+            if clip.units is not None:
+                first = round(start / clip.rate_hz * codec.frame_rate_hz)
+                found = clip.units[first : first + frames]
+                told[: found.size] = found
+        return Batch(samples, torch.from_numpy(units), *self._prompts(clips, chance))
 
-    def batches(self, steps: Mapping[int, Stage], first_step: int) -> Iterator[tuple[int, Stage, Tensor]]:
+    def _prompts(self, clips: Sequence[Clip], chance: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Speech in the voices of clips, `[B, M]`, and how many of its code frames are sound, `[B]`."""
+        settings, codec = self._settings, self._settings.codec
+        frames = max(1, round(settings.prompt_crop_s * codec.frame_rate_hz))
+        rows = np.zeros((len(clips), frames * codec.frame_samples), dtype=np.float32)
+        counts = []
+        for row, clip in zip(rows, clips, strict=True):
+            voice = self._voices[clip.speaker]
+            prompt = voice[int(chance.integers(len(voice)))]
+            position, gain_db = chance.random(), chance.uniform(-settings.gain_db, settings.gain_db)
+            sound = self._fill(row, prompt, self._start(prompt, row.size, position), gain_db)
+            counts.append(-(-sound // codec.frame_samples))
+        return torch.from_numpy(rows), torch.tensor(counts)
+
+    def _start(self, clip: Clip, samples: int, position: float) -> int:
+        """Where a crop begins in its clip, at the clip's rate: at the share `position` of what can be a beginning."""
+        codec = self._settings.codec
+        if clip.units is None:
+            count = round(samples / codec.sample_rate_hz * clip.rate_hz)
+            return int(position * max(1, clip.samples - count + 1))
+        frame = int(position * max(1, clip.units.size - samples // codec.frame_samples + 1))
+        return round(frame / codec.frame_rate_hz * clip.rate_hz)
+
+    def _fill(self, row: Samples, clip: Clip, start: int, gain_db: float) -> int:
+        """Put a crop of a clip into a row; return how many samples of it are sound."""
+        rate_hz = self._settings.codec.sample_rate_hz
+        samples = _read_crop(clip, start, round(row.size / rate_hz * clip.rate_hz), rate_hz)[: row.size]
+        row[: samples.size] = samples * np.float32(10.0 ** (gain_db / 20.0))
+        return samples.size
+
+    def batches(self, steps: Mapping[int, Stage], first_step: int) -> Iterator[tuple[int, Stage, Batch]]:
         """Yield steps from `first_step` on with their batches; the next ones are read while one is used."""
         readers = self._settings.readers
         with ThreadPoolExecutor(readers) as pool:
-            coming: deque[tuple[int, Future[Tensor]]] = deque()
+            coming: deque[tuple[int, Future[Batch]]] = deque()
             for step in (step for step in steps if step >= first_step):
                 coming.append((step, pool.submit(self.batch, step, steps[step].crop_s)))
                 if len(coming) > readers:
@@ -146,7 +242,7 @@ class Crops:
                 yield self._take(coming, steps)
 
     @staticmethod
-    def _take(coming: "deque[tuple[int, Future[Tensor]]]", steps: Mapping[int, Stage]) -> tuple[int, Stage, Tensor]:
+    def _take(coming: "deque[tuple[int, Future[Batch]]]", steps: Mapping[int, Stage]) -> tuple[int, Stage, Batch]:
         step, batch = coming.popleft()
         return step, steps[step], batch.result()
 
@@ -157,13 +253,11 @@ def _shares(clips: Sequence[Clip]) -> npt.NDArray[np.float64]:
     return shares
 
 
-def _read_crop(clip: Clip, crop_s: float, position: float, rate_hz: int) -> Samples:
-    """Read `crop_s` seconds that begin at the share `position` of what can be a beginning; only these are decoded."""
-    count = round(crop_s * clip.rate_hz)
-    start = int(position * max(1, clip.samples - count + 1))
+def _read_crop(clip: Clip, start: int, count: int, rate_hz: int) -> Samples:
+    """Read `count` samples at the clip's own rate; only these are decoded."""
     try:
         with soundfile.SoundFile(clip.path) as stream:
-            stream.seek(min(start, max(0, clip.samples - count)))
+            stream.seek(min(start, clip.samples))
             channels = stream.read(count, dtype="float32", always_2d=True)
     except (OSError, soundfile.LibsndfileError) as error:
         raise InputError(f"{clip.path}: can no longer be read") from error

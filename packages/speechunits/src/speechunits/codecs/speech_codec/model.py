@@ -4,15 +4,18 @@ Everything runs on spectra, a hundred a second, not on samples; the decoder's en
 3): a log-magnitude and a phase for each bin, and an inverse Fourier transform. Sequences are `[B, T, D]` throughout.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from speechunits.codecs.speech_codec.features import hann, log_mel, overlap_add
+from speechunits.codecs.speech_codec.guide import Guidance, Guide
+from speechunits.codecs.speech_codec.layers import ConvNeXtBlock, TimeConv
 from speechunits.codecs.speech_codec.quantizer import ResidualQuantizer, Whitening
 from speechunits.codecs.speech_codec.settings import CodecSettings
+from speechunits.extracted import UnitsInfo
 
-_KERNEL = 7
 # Speech stays below e^5 in a spectrum of 640 samples; without a ceiling one step astray overflows the exponential.
 _HIGHEST_LOG_MAGNITUDE = 7.0
 
@@ -25,9 +28,15 @@ class CodecModel(nn.Module):
     nothing inside.
     """
 
-    def __init__(self, settings: CodecSettings) -> None:
+    def __init__(self, settings: CodecSettings, told: UnitsInfo | None = None) -> None:
+        """Make a model with fresh weights.
+
+        Args:
+            settings: its shape.
+            told: what the units are that its decoder may be told; None when it can be told nothing.
+        """
         super().__init__()
-        self.settings = settings
+        self.settings, self.told = settings, told
         self.encoder = Encoder(settings)
         self.whitening = Whitening(settings.latent_width)
         self.quantizer = ResidualQuantizer(settings.levels, settings.codebook_size, settings.latent_width)
@@ -37,9 +46,9 @@ class CodecModel(nn.Module):
         """Return codes `[K, B, T]`."""
         return self.quantizer.encode(self.whitening(self.encoder(samples, mask)))
 
-    def decode(self, codes: Tensor, mask: Tensor | None = None) -> Tensor:
+    def decode(self, codes: Tensor, mask: Tensor | None = None, guidance: Guidance | None = None) -> Tensor:
         """Return waveforms `[B, N]` of codes `[K', B, T]`, the first K' of K levels."""
-        return self.decoder(self.quantizer.decode(codes), mask)  # type: ignore[no-any-return]
+        return self.decoder(self.quantizer.decode(codes), mask, guidance)  # type: ignore[no-any-return]
 
     def freeze_codes(self) -> None:
         """Take encoder, whitening and quantiser out of training, and round them as they will be stored.
@@ -85,7 +94,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Latent `[B, T, D]` to waveform `[B, N]`."""
+    """Latent `[B, T, D]`, and what else is known, to waveform `[B, N]`."""
 
     def __init__(self, settings: CodecSettings) -> None:
         super().__init__()
@@ -102,17 +111,21 @@ class Decoder(nn.Module):
         )
         self.end_norm = nn.LayerNorm(width)
         self.end = nn.Linear(width, settings.window + 2)
+        self.guide = Guide(settings, blocks) if settings.decoder_units else None
 
-    def forward(self, latent: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Return the waveform `[B, N]`, float32."""
+    def forward(self, latent: Tensor, mask: Tensor | None = None, guidance: Guidance | None = None) -> Tensor:
+        """Return the waveform `[B, N]`, float32; a decoder that can be told nothing heeds no guidance."""
         fine_mask = None if mask is None else mask.repeat_interleave(2, dim=1)  # [B, 2 T]
         hidden = self.start_norm(self.start(latent, mask))
-        for block in self.coarse:
-            hidden = block(hidden, mask)
+        styles: Sequence[Tensor | None] = [None] * (len(self.coarse) + len(self.fine))
+        if self.guide is not None:
+            hidden, styles = self.guide(hidden, mask, guidance or Guidance.nothing(latent))
+        for block, style in zip(self.coarse, styles, strict=False):
+            hidden = block(hidden, mask, style)
         rows, frames, width = hidden.shape
         hidden = self.widen(hidden).view(rows, 2 * frames, width)  # [B, 2 T, W]
-        for block in self.fine:
-            hidden = block(hidden, fine_mask)
+        for block, style in zip(self.fine, styles[len(self.coarse) :], strict=True):
+            hidden = block(hidden, fine_mask, style)
         log_magnitude, phase = self.end(self.end_norm(hidden)).float().chunk(2, dim=-1)  # each [B, 2 T, bins]
         spectra = torch.polar(log_magnitude.clamp(max=_HIGHEST_LOG_MAGNITUDE).exp(), phase)
         return _synthesize(spectra, self._settings.window, self._settings.hop, fine_mask)
@@ -127,43 +140,3 @@ def _synthesize(spectra: Tensor, window: int, hop: int, mask: Tensor | None) -> 
         frames = frames * present[..., None]
     envelope = overlap_add(present[..., None] * shape.square(), hop)
     return overlap_add(frames, hop) / envelope.clamp(min=1e-6)
-
-
-class TimeConv(nn.Module):
-    """A convolution over time of `[B, T, D]`, with zeros around."""
-
-    def __init__(self, width: int, out_width: int, groups: int = 1) -> None:
-        super().__init__()
-        self._groups = groups
-        convolution = nn.Conv1d(width, out_width, _KERNEL, groups=groups)  # for its initial values
-        self.weight, self.bias = convolution.weight, convolution.bias
-
-    def forward(self, hidden: Tensor, mask: Tensor | None) -> Tensor:
-        """Return `[B, T, out]`; masked frames count as zeros."""
-        if mask is not None:
-            hidden = hidden * mask[..., None]
-        # As an image one pixel high whose channels come last, there is nothing to transpose: half the time of conv1d.
-        image = hidden[:, None].permute(0, 3, 1, 2)  # [B, D, 1, T]
-        padding = (0, _KERNEL // 2)
-        result = F.conv2d(image, self.weight[:, :, None], self.bias, padding=padding, groups=self._groups)
-        return result.permute(0, 2, 3, 1)[:, 0]
-
-
-class ConvNeXtBlock(nn.Module):
-    """Depthwise convolution, then a position-wise network, added to the input (arXiv 2201.03545, as in Vocos)."""
-
-    def __init__(self, width: int, expansion: int, scale: float) -> None:
-        super().__init__()
-        self.mix = TimeConv(width, width, groups=width)
-        self.norm = nn.LayerNorm(width)
-        self.widen = nn.Linear(width, expansion * width)
-        self.narrow = nn.Linear(expansion * width, width)
-        # ConvNeXt's learned scale, folded into the weights it would scale: as a factor it costs 5 % of a step.
-        with torch.no_grad():
-            self.narrow.weight.mul_(scale)
-            self.narrow.bias.mul_(scale)
-
-    def forward(self, hidden: Tensor, mask: Tensor | None) -> Tensor:
-        """Return `[B, T, D]` of the same shape."""
-        inner = self.widen(self.norm(self.mix(hidden, mask)))
-        return hidden + self.narrow(F.gelu(inner))  # type: ignore[no-any-return]

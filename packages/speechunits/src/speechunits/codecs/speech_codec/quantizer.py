@@ -138,15 +138,15 @@ class ResidualQuantizer(nn.Module):
 
         Args:
             codes: `[K', B, T]`, with K' from 1 to K.
-            used: `[B]`, how many levels of each item count; None takes all.
+            used: `[B]`, how many levels of each item count, from 0; None takes all.
 
         Returns:
             The latent `[B, T, D]`.
         """
-        latent = F.embedding(codes[0], self.codebooks[0])
-        for level in range(1, codes.shape[0]):
-            vectors = F.embedding(codes[level], self.codebooks[level])
-            latent = latent + (vectors if used is None else vectors * (used > level)[:, None, None])
+        vectors = (F.embedding(values, book) for values, book in zip(codes, self.codebooks, strict=False))
+        latent = codes.new_zeros((), dtype=self.codebooks.dtype)
+        for level, vector in enumerate(vectors):
+            latent = latent + (vector if used is None else vector * (used > level)[:, None, None])
         return latent
 
     def forward(self, latent: Tensor, used: Tensor, chance: torch.Generator | None) -> Quantized:

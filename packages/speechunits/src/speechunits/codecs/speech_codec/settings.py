@@ -1,10 +1,15 @@
 """The shape of a codec, and how one is trained; nothing here imports torch."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+from itertools import accumulate
 from typing import Literal
 
 from speechunits.errors import InputError
+
+# What only a decoder has that is told units and a voice; see `guide.py`.
+_GUIDE = ("decoder_units", "decoder_voice_width")
+_VOICE_WIDTH = 128
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,9 @@ class CodecSettings:
         decoder_blocks: ConvNeXt blocks of the decoder at code frames.
         spectrum_blocks: ConvNeXt blocks of the decoder at spectra, twice as many a second.
         expansion: how much wider a block is inside.
+        decoder_units: how many units there are that the decoder may be told beside the codes, one a code frame; 0 for
+            a decoder that is told nothing.
+        decoder_voice_width: channels of what such a decoder hears of the speaker; 0 with the other.
 
     Raises:
         InputError: a value is out of range.
@@ -43,11 +51,16 @@ class CodecSettings:
     decoder_blocks: int = 2
     spectrum_blocks: int = 4
     expansion: int = 3
+    decoder_units: int = 0
+    decoder_voice_width: int = 0
 
     def __post_init__(self) -> None:
         for entry in fields(self):
-            if getattr(self, entry.name) < 1:
-                raise InputError(f"codec: {entry.name} must be at least 1, not {getattr(self, entry.name)}")
+            least = 0 if entry.name in _GUIDE else 1
+            if getattr(self, entry.name) < least:
+                raise InputError(f"codec: {entry.name} must be at least {least}, not {getattr(self, entry.name)}")
+        if (self.decoder_units > 0) != (self.decoder_voice_width > 0):
+            raise InputError("codec: decoder_units and decoder_voice_width go together: both are 0, or none is")
         if self.window % self.hop or self.window == self.hop:
             raise InputError(f"codec: window ({self.window}) must be a multiple of hop ({self.hop}), twice or more")
         if (self.window - self.hop) % 2:
@@ -63,14 +76,19 @@ class CodecSettings:
         """Code frames per second."""
         return self.sample_rate_hz / self.frame_samples
 
+    def guided_by(self, units: int) -> "CodecSettings":
+        """The same codec with a decoder that may be told which of so many units is said, and in whose voice."""
+        return replace(self, decoder_units=units, decoder_voice_width=_VOICE_WIDTH)
+
     @classmethod
     def parse(cls, values: Mapping[str, object], where: str) -> "CodecSettings":
-        """Build from JSON, where every value is a whole number.
+        """Build from JSON, where every value is a whole number; a decoder that is told nothing need not say so.
 
         Raises:
             InputError: a key is unknown or missing, or a value is not a whole number or is out of range.
         """
         names = {entry.name for entry in fields(cls)}
+        values = dict.fromkeys(_GUIDE, 0) | dict(values)
         if set(values) != names:
             raise InputError(f"{where}: the codec's keys must be {', '.join(sorted(names))}")
         whole = {name: value for name, value in values.items() if type(value) is int}
@@ -82,7 +100,7 @@ class CodecSettings:
             raise InputError(f"{where}: {error}") from error
 
 
-StageName = Literal["reconstruction", "adversarial", "decoder"]
+StageName = Literal["reconstruction", "adversarial", "guide", "decoder"]
 
 
 @dataclass(frozen=True)
@@ -91,7 +109,8 @@ class Stage:
 
     Attributes:
         name: `reconstruction`: everything, spectral losses only; `adversarial`: everything, against a discriminator;
-            `decoder`: the decoder alone, against a discriminator, while encoder and codebooks stand still.
+            `guide`: the decoder alone, spectral losses only, while it learns what units and voices sound like;
+            `decoder`: the decoder alone, against a discriminator. In the last two encoder and codebooks stand still.
         first_step: its first step, from 1.
         steps: how many it takes.
         crop_s: seconds of each item of a batch.
@@ -110,6 +129,11 @@ class Stage:
     mel_weight: float
     discriminator_width: int
 
+    @property
+    def codes_are_final(self) -> bool:
+        """Whether the codes are those of the finished codec."""
+        return self.name in ("guide", "decoder")
+
 
 @dataclass(frozen=True)
 class CodecTraining:
@@ -122,6 +146,12 @@ class CodecTraining:
         codec: its shape.
         base: folder of a finished codec to go on from: only its decoder is trained, in the third stage alone, so its
             codes stay what they are; its shape counts, not `codec`. Empty for a codec from scratch.
+        units: folder of units that were extracted of the same list. The base's decoder learns to be told them and a
+            prompt in the same voice, so that few codes a frame are enough. Empty for a decoder that is told nothing.
+        guide_steps: with `units`, steps in which only spectral losses count, before those of the third stage.
+        prompt_crop_s: with `units`, length of the prompts in training, s.
+        voice: with `units`, column of the list that says who speaks: the prompt is another recording of the same
+            speaker. Without this column it is another part of the same recording.
         reconstruction_steps: steps of the first stage.
         adversarial_steps: steps of the second stage.
         decoder_steps: steps of the third stage.
@@ -162,6 +192,10 @@ class CodecTraining:
 
     codec: CodecSettings = field(default_factory=CodecSettings)
     base: str = ""
+    units: str = ""
+    guide_steps: int = 3_000
+    prompt_crop_s: float = 1.5
+    voice: str = "speaker"
     reconstruction_steps: int = 20_000
     adversarial_steps: int = 10_000
     decoder_steps: int = 20_000
@@ -198,6 +232,7 @@ class CodecTraining:
         least: dict[str, float] = dict.fromkeys((*whole_from_one, "decoder_stage_width", "log_every"), 1)
         least |= dict.fromkeys(("held_out_clips", "evaluate_every", "readers"), 1)
         least |= dict.fromkeys(("adversarial_steps", "decoder_steps", "warmup_steps", "unquantized_steps"), 0)
+        least |= {"guide_steps": 0}
         least |= dict.fromkeys(("mel_weight", "adversarial_mel_weight", "feature_weight", "commitment_weight"), 0)
         least |= dict.fromkeys(("covariance_weight", "gain_db", "seed", "average_decay", "checkpoint_minutes"), 0)
         for name, bound in least.items():
@@ -208,6 +243,10 @@ class CodecTraining:
                 raise InputError(f"codec training: {name} must be above 0, not {getattr(self, name)}")
         if self.base and not self.decoder_steps:
             raise InputError("codec training: with a base there is only the third stage, and decoder_steps is 0")
+        if self.units and not self.base:
+            raise InputError("codec training: units are for a decoder whose codes are final: say of which codec (base)")
+        if not self.prompt_crop_s > 0.0:
+            raise InputError(f"codec training: prompt_crop_s must be above 0, not {self.prompt_crop_s}")
         if self.average_decay >= 1.0:
             raise InputError(f"codec training: average_decay must be below 1, not {self.average_decay}")
         if self.unquantized_steps >= self.reconstruction_steps:
@@ -239,30 +278,19 @@ class CodecTraining:
     def stages(self) -> list[Stage]:
         """The stages in their order; one without steps is left out."""
         crop_s, rate, mel_weight = self.adversarial_crop_s, self.adversarial_rate, self.adversarial_mel_weight
-        third = 1 if self.base else self.reconstruction_steps + self.adversarial_steps + 1
-        stages = [
-            Stage(
-                "reconstruction",
-                1,
-                self.reconstruction_steps,
-                self.reconstruction_crop_s,
-                self.reconstruction_rate,
-                0.5,
-                self.mel_weight,
-                0,
-            ),
-            # Constant: the discriminator has only begun, and the third stage goes on from here.
-            Stage(
-                "adversarial",
-                self.reconstruction_steps + 1,
-                self.adversarial_steps,
-                crop_s,
-                rate,
-                1.0,
-                mel_weight,
-                self.adversarial_width,
-            ),
-            Stage("decoder", third, self.decoder_steps, crop_s, rate, 0.0, mel_weight, self.decoder_stage_width),
+        spectral = (self.reconstruction_crop_s, self.reconstruction_rate, 0.5, self.mel_weight, 0)
+        if self.base:
+            plan = [Stage("guide", 1, self.guide_steps if self.units else 0, *spectral)]
+        else:
+            plan = [
+                Stage("reconstruction", 1, self.reconstruction_steps, *spectral),
+                # Constant: the discriminator has only begun, and the third stage goes on from here.
+                Stage("adversarial", 1, self.adversarial_steps, crop_s, rate, 1.0, mel_weight, self.adversarial_width),
+            ]
+        plan.append(Stage("decoder", 1, self.decoder_steps, crop_s, rate, 0.0, mel_weight, self.decoder_stage_width))
+        ends = accumulate(stage.steps for stage in plan)
+        return [
+            replace(stage, first_step=end - stage.steps + 1)
+            for stage, end in zip(plan, ends, strict=True)
+            if stage.steps
         ]
-        wanted = stages[-1:] if self.base else stages
-        return [stage for stage in wanted if stage.steps]

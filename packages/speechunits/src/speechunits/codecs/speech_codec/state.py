@@ -16,6 +16,7 @@ from speechunits.codecs.speech_codec.discriminator import Discriminators, make_d
 from speechunits.codecs.speech_codec.model import CodecModel
 from speechunits.codecs.speech_codec.settings import CodecTraining, Stage
 from speechunits.errors import InputError
+from speechunits.extracted import UnitsInfo
 from speechunits.files import write_atomically
 
 _FORMAT = "speechunits.speech_codec.training.1"
@@ -27,17 +28,23 @@ class TrainingState:
     Attributes:
         model: the codec.
         optimizer: of the codec.
-        discriminators: present in the adversarial and the decoder stage.
+        discriminators: present in the stages that have them.
         discriminator_optimizer: present with them.
-        average: the decoder's averaged weights by name, in the decoder stage.
+        average: the decoder's averaged weights by name, where the codes are final.
     """
 
-    def __init__(self, settings: CodecTraining, device: torch.device) -> None:
-        """Make a fresh codec, whose first weights depend on the seed alone."""
+    def __init__(self, settings: CodecTraining, device: torch.device, told: UnitsInfo | None = None) -> None:
+        """Make a fresh codec, whose first weights depend on the seed alone.
+
+        Args:
+            settings: of the run.
+            device: where it trains.
+            told: what units its decoder may be told, if any.
+        """
         self._settings, self._device = settings, device
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
-            self.model = CodecModel(settings.codec).to(device)
+            self.model = CodecModel(settings.codec, told).to(device)
         self.optimizer = _make_optimizer(self.model)
         self.discriminators: Discriminators | None = None
         self.discriminator_optimizer: torch.optim.Optimizer | None = None
@@ -52,7 +59,7 @@ class TrainingState:
             self.discriminators = make_discriminators(stage.discriminator_width, seed).to(self._device)
             self.discriminator_optimizer = _make_optimizer(self.discriminators)
         self._width = stage.discriminator_width
-        if stage.name == "decoder":
+        if stage.codes_are_final:
             self.model.freeze_codes()
             if self._settings.average_decay:
                 self.average = {name: value.detach().clone() for name, value in self.model.decoder.named_parameters()}

@@ -13,6 +13,7 @@ from torch import Tensor
 from speechunits.codecs.speech_codec.model import CodecModel
 from speechunits.codecs.speech_codec.settings import CodecSettings
 from speechunits.errors import InputError
+from speechunits.extracted import UnitsInfo
 from speechunits.files import write_atomically
 
 _FORMAT = "speechunits.speech_codec.1"
@@ -49,6 +50,8 @@ def write_codec(folder: Path, model: CodecModel) -> None:
     halves = {name: tensor.half().cpu().contiguous() for name, tensor in model.state_dict().items()}
     write_atomically(folder / _WEIGHTS, save(halves))
     description = {"format": _FORMAT, "identity": identify_codes(model), "codec": asdict(model.settings)}
+    if model.told is not None:
+        description["told"] = asdict(model.told)
     write_atomically(folder / _DESCRIPTION, (json.dumps(description, indent=2) + "\n").encode())
 
 
@@ -69,7 +72,14 @@ def read_codec(folder: Path) -> CodecModel:
         raise InputError(f"{path}: does not describe a codec ({_FORMAT})")
     if not isinstance(description.get("codec"), dict):
         raise InputError(f"{path}: the shape of the codec is missing")
-    model = CodecModel(CodecSettings.parse(description["codec"], str(path)))
+    settings = CodecSettings.parse(description["codec"], str(path))
+    try:
+        told = UnitsInfo(**description["told"]) if "told" in description else None
+    except TypeError as error:
+        raise InputError(f"{path}: does not say what units its decoder is told") from error
+    if settings.decoder_units != (0 if told is None else told.clusters):
+        raise InputError(f"{path}: its decoder is told {settings.decoder_units} units, and not those it says")
+    model = CodecModel(settings, told)
     try:
         tensors = load_file(folder / _WEIGHTS)
     except (OSError, SafetensorError) as error:
@@ -91,6 +101,6 @@ def round_as_stored(model: CodecModel, decoder: Mapping[str, Tensor]) -> CodecMo
         decoder: other weights of its decoder by name, such as averaged ones; where there is none, the model's own.
     """
     tensors = model.state_dict() | {f"decoder.{name}": tensor for name, tensor in decoder.items()}
-    copy = CodecModel(model.settings)
+    copy = CodecModel(model.settings, model.told)
     copy.load_state_dict({name: tensor.half().float() for name, tensor in tensors.items()})
     return copy.eval().requires_grad_(False)

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from speechunits.audio import Waveform
+from speechunits.codecs.protocol import SoftCodes, SpokenBy
 from speechunits.codecs.speech_codec.codec import SpeechCodec
-from speechunits.codecs.speech_codec.data import Crops, read_codec_data, read_held_out
+from speechunits.codecs.speech_codec.data import Batch, CodecData, Crops, read_codec_data, read_held_out
 from speechunits.codecs.speech_codec.diary import Diary, Figure, record_run
 from speechunits.codecs.speech_codec.discriminator import Discriminators
 from speechunits.codecs.speech_codec.losses import (
@@ -27,8 +29,10 @@ from speechunits.codecs.speech_codec.quantizer import covariance_penalty, draw_l
 from speechunits.codecs.speech_codec.settings import CodecTraining, Stage
 from speechunits.codecs.speech_codec.state import TrainingState, read_step
 from speechunits.codecs.speech_codec.storage import read_codec, round_as_stored, write_codec
+from speechunits.codecs.speech_codec.telling import Told, tell
 from speechunits.errors import InputError
 from speechunits.precision import has_bf16
+from speechunits.runs import Units
 
 _CLIP_NORM = 5.0
 _LAST_RATE = 0.02
@@ -55,6 +59,12 @@ def train_speech_codec(settings: CodecTraining, list_path: Path, out: Path) -> P
     if base is not None:
         settings = replace(settings, codec=base.settings)
     data = read_codec_data(list_path, settings)
+    if base is not None:
+        if base.told not in (None, data.told):
+            given = "none are given" if data.told is None else f"{settings.units} has {data.told}"
+            raise InputError(f"{settings.base}: its decoder is told units, {base.told}, and {given}")
+        if data.told is not None:
+            settings = replace(settings, codec=base.settings.guided_by(data.told.clusters))
     out.mkdir(parents=True, exist_ok=True)
     lock = FileLock(out / ".lock")
     try:
@@ -63,26 +73,27 @@ def train_speech_codec(settings: CodecTraining, list_path: Path, out: Path) -> P
         raise InputError(f"{out}: another process is training here") from error
     with held:  # `with lock` would take it a second time, and give it back once
         record_run(out, settings, data.digest)
-        held_out = read_held_out(data.held_out, settings.codec.sample_rate_hz)
-        _Run(settings, Crops(data.train, settings), held_out, out, base).go_on()
+        _Run(settings, data, out, base).go_on()
     return out / "codec"
 
 
 class _Run:
     """A run in its folder: what happens when."""
 
-    def __init__(
-        self, settings: CodecTraining, crops: Crops, held_out: list[Waveform], out: Path, base: CodecModel | None
-    ) -> None:
-        self._settings, self._crops, self._held_out, self._out = settings, crops, held_out, out
+    def __init__(self, settings: CodecTraining, data: CodecData, out: Path, base: CodecModel | None) -> None:
+        self._settings, self._out = settings, out
+        self._crops = Crops(data.train, settings)
+        self._held_out = read_held_out(data.held_out, settings.codec.sample_rate_hz)
+        self._held_out_units = [clip.units for clip in data.held_out]
         self._stages = {
             stage.first_step + offset: stage for stage in settings.stages() for offset in range(stage.steps)
         }
         kind = ("cuda" if torch.cuda.is_available() else "cpu") if settings.device == "auto" else settings.device
         self._device = torch.device(kind)
-        self._state = TrainingState(settings, self._device)
+        self._state = TrainingState(settings, self._device, data.told)
         if base is not None:
-            self._state.model.load_state_dict(base.state_dict())
+            # A decoder that has been told nothing lacks a guide; a fresh one changes nothing.
+            self._state.model.load_state_dict(base.state_dict(), strict=False)
         self._state_path = out / "state.safetensors"
 
     def go_on(self) -> None:
@@ -99,7 +110,7 @@ class _Run:
                     trainer.make_codebooks(self._crops, stage)
                 figures = trainer.update(step, stage, batch.to(self._device))
                 last = step == settings.steps
-                diary.advance(step, batch.numel() / settings.codec.sample_rate_hz)
+                diary.advance(step, batch.samples.numel() / settings.codec.sample_rate_hz)
                 if step % settings.log_every == 0 or last:
                     diary.report(step, stage.name, {name: float(value) for name, value in figures.items()})
                 if (step % settings.evaluate_every == 0 and step > settings.unquantized) or last:
@@ -128,21 +139,38 @@ class _Run:
     def _evaluate(self, stage: Stage) -> dict[str, Figure]:
         """Figures on the held-out clips; renews the stored codec where its codes are final."""
         model = self._codec()
-        if stage.name == "decoder":
+        if stage.codes_are_final:
             write_codec(self._out / "codec", model)
         codec = SpeechCodec(model)
         codes = codec.encode_batch(self._held_out)
         values: dict[str, Figure] = {}
         for levels in sorted({codec.levels, (codec.levels + 1) // 2}):
             decoded = codec.decode_batch([item[:levels] for item in codes])
-            distances = [
-                mel_distance(torch.from_numpy(got.samples), torch.from_numpy(wanted.samples), codec.sample_rate_hz)
-                for got, wanted in zip(decoded, self._held_out, strict=True)
-            ]
-            values[f"held_out_mel_distance_{levels}"] = float(np.mean(distances))
+            values[f"held_out_mel_distance_{levels}"] = self._distance(decoded)
+        if codec.told is not None:
+            values["held_out_mel_distance_1"] = self._distance(codec.decode_batch([item[:1] for item in codes]))
+            values["held_out_mel_distance_1_told"] = self._distance(
+                [
+                    codec.decode_told(SoftCodes.certain(item[:1]), SpokenBy(_fit(units, item.shape[1]), item))
+                    for item, units in zip(codes, self._held_out_units, strict=True)
+                    if units is not None
+                ]
+            )
         frames = torch.from_numpy(np.concatenate(codes, axis=1))
         values["held_out_perplexities"] = perplexities(frames, codec.codebook_size)
         return values
+
+    def _distance(self, decoded: Sequence[Waveform]) -> float:
+        """Mean distance of decoded clips to the held-out ones."""
+        rate_hz = self._settings.codec.sample_rate_hz
+        return float(
+            np.mean(
+                [
+                    mel_distance(torch.from_numpy(got.samples), torch.from_numpy(wanted.samples), rate_hz)
+                    for got, wanted in zip(decoded, self._held_out, strict=True)
+                ]
+            )
+        )
 
 
 class Trainer:
@@ -158,18 +186,23 @@ class Trainer:
         latents = []
         for step in range(1, settings.kmeans_batches + 1):
             with self._autocast():
-                latent = model.encoder(crops.batch(step, stage.crop_s).to(self._device))
+                latent = model.encoder(crops.batch(step, stage.crop_s).samples.to(self._device))
             latents.append(model.whitening(latent).flatten(0, 1))
         frames = latents[0].shape[0]
         model.quantizer.start(torch.cat(latents), frames, settings.seed)
 
-    def update(self, step: int, stage: Stage, samples: Tensor) -> dict[str, Tensor]:
-        """Take one step on crops `[B, N]`; return its figures."""
-        settings, state = self._settings, self._state
+    def update(self, step: int, stage: Stage, batch: Batch) -> dict[str, Tensor]:
+        """Take one step on crops; return its figures."""
+        settings, state, samples = self._settings, self._state, batch.samples
         chance = torch.Generator().manual_seed(_mix(settings.seed, step))
-        latent, regularizer, figures = self._encode(step, stage, samples, chance)
+        if stage.codes_are_final:
+            told, regularizer = tell(state.model, batch, chance), samples.new_zeros(())
+            figures: dict[str, Tensor] = {}
+        else:
+            latent, regularizer, figures = self._encode(step, samples, chance)
+            told = Told(latent, None)
         with self._autocast():
-            decoded = state.model.decoder(latent)
+            decoded = state.model.decoder(told.latent, None, told.guidance)
         figures["mel"] = mel_loss(decoded, samples, settings.codec.sample_rate_hz)
         loss = stage.mel_weight * figures["mel"] + regularizer
         if state.discriminators is None:
@@ -182,15 +215,10 @@ class Trainer:
         state.follow_decoder()
         return {name: value.detach() for name, value in figures.items()}
 
-    def _encode(
-        self, step: int, stage: Stage, samples: Tensor, chance: torch.Generator
-    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    def _encode(self, step: int, samples: Tensor, chance: torch.Generator) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """The latent for the decoder `[B, T, D]`, the encoder's own losses, and figures."""
         settings, model = self._settings, self._state.model
         used = draw_levels(samples.shape[0], settings.codec.levels, chance).to(self._device)
-        if stage.name == "decoder":
-            with torch.no_grad():  # in float32, as the codes will be made later
-                return model.quantizer.decode(model.encode(samples), used), samples.new_zeros(()), {}
         with self._autocast():
             latent = model.encoder(samples)
         latent = model.whitening(latent)
@@ -264,3 +292,8 @@ def _require_finite(figures: dict[str, Tensor], step: int) -> None:
     for name, value in figures.items():
         if not math.isfinite(float(value)):
             raise FloatingPointError(f"step {step}: {name} is {float(value)}")
+
+
+def _fit(units: Units, frames: int) -> Units:
+    """Units of the first frames; the last one lasts where there are too few."""
+    return np.pad(units[:frames], (0, max(0, frames - units.size)), mode="edge")

@@ -1,0 +1,328 @@
+"""A decoder that is told units and a voice beside the codes: its sound, its training, its files."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from speechunits.audio import Waveform, write_wav
+from speechunits.codecs.protocol import SoftCodes, SpokenBy, decode_softly, told_of
+from speechunits.codecs.speech_codec import load_speech_codec
+from speechunits.codecs.speech_codec.codec import SpeechCodec
+from speechunits.codecs.speech_codec.data import Batch, Crops, read_codec_data
+from speechunits.codecs.speech_codec.diary import Diary
+from speechunits.codecs.speech_codec.guide import Guidance
+from speechunits.codecs.speech_codec.model import CodecModel
+from speechunits.codecs.speech_codec.settings import CodecSettings, CodecTraining
+from speechunits.codecs.speech_codec.storage import round_as_stored, write_codec
+from speechunits.codecs.speech_codec.telling import tell
+from speechunits.codecs.speech_codec.training import train_speech_codec
+from speechunits.errors import InputError
+from speechunits.extracted import Extracted, ExtractedInfo, UnitsInfo, write_extracted
+
+UNITS = UnitsInfo("encoder", "kmeans", 6, 50.0)
+SHAPE = CodecSettings(
+    mel_bands=20,
+    encoder_width=16,
+    encoder_blocks=1,
+    latent_width=8,
+    levels=3,
+    codebook_size=16,
+    decoder_width=24,
+    decoder_blocks=1,
+    spectrum_blocks=1,
+    expansion=2,
+)
+COURSE = CodecTraining(
+    units="units",
+    guide_steps=6,
+    decoder_steps=4,
+    batch_clips=3,
+    reconstruction_crop_s=0.3,
+    adversarial_crop_s=0.2,
+    prompt_crop_s=0.2,
+    warmup_steps=2,
+    decoder_stage_width=4,
+    average_decay=0.5,
+    held_out_clips=1,
+    device="cpu",
+    log_every=1,
+    evaluate_every=5,
+    checkpoint_minutes=0.0,
+    base="base",
+)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """Sums over several threads round differently from run to run."""
+    torch.set_num_threads(1)
+
+
+def make_model(settings: CodecSettings, told: UnitsInfo | None = None) -> CodecModel:
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        model = CodecModel(settings, told)
+        torch.manual_seed(5)  # the same codebooks, whatever came before
+        torch.nn.init.normal_(model.quantizer.codebooks)
+    return round_as_stored(model, {})
+
+
+def wake(model: CodecModel) -> CodecModel:
+    """Give a fresh guide something to say: its last layers begin at zero."""
+    assert model.decoder.guide is not None
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(4)
+        for layer in (model.decoder.guide.end, model.decoder.guide.voice.end):
+            layer.weight.normal_(std=0.2)
+    return model
+
+
+def draw_codes(levels: int, frames: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, SHAPE.codebook_size, (levels, frames))
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two speakers, a clip of another rate, a clip shorter than a crop; each sample says in which frame it lies."""
+    folder = tmp_path_factory.mktemp("clips")
+    rows, extracted = ["audio\tspeaker\tsplit"], []
+    clips = [("a", 60, 16_000), ("a", 40, 24_000), ("b", 8, 16_000), ("b", 50, 16_000), ("b", 30, 16_000)]
+    for number, (speaker, frames, rate_hz) in enumerate(clips):
+        level = 0.4 if speaker == "a" else -0.4
+        steps = np.repeat(np.arange(frames) % 6, rate_hz // 50) / 60  # as loud as its unit, about its speaker's level
+        write_wav(folder / f"{number}.wav", Waveform((level + steps).astype(np.float32), rate_hz))
+        rows.append(f"{number}.wav\t{speaker}\t{'dev' if number == 4 else 'train'}")
+        extracted.append(Extracted(f"{number}.wav", frames / 50, np.arange(frames, dtype=np.int64) % 6, None))
+    (folder / "list.tsv").write_text("\n".join(rows) + "\n")
+    write_extracted(folder / "units", ExtractedInfo(UNITS, None), extracted)
+    write_codec(folder / "base", make_model(SHAPE))
+    return folder / "list.tsv"
+
+
+class StopError(Exception):
+    """A run is killed."""
+
+
+def stop_after(steps: int, advance: Callable[[Diary, int, float], None]) -> Callable[[Diary, int, float], None]:
+    """Kill a run when it has taken one step more: that one is lost."""
+
+    def stopping(diary: Diary, step: int, audio_s: float) -> None:
+        advance(diary, step, audio_s)
+        if step > steps:
+            raise StopError
+
+    return stopping
+
+
+def course_on(clips: Path, **changes: object) -> CodecTraining:
+    at = replace(COURSE, base=str(clips.parent / "base"), units=str(clips.parent / "units"), codec=SHAPE)
+    return replace(at, **changes)  # type: ignore[arg-type]
+
+
+# The model
+
+
+def test_a_fresh_guide_changes_nothing() -> None:
+    plain, told = make_model(SHAPE), make_model(SHAPE.guided_by(6), UNITS)
+    told.load_state_dict(plain.state_dict(), strict=False)
+    codes, spoken = SoftCodes.certain(draw_codes(1, 20)), SpokenBy(np.arange(20) % 6, draw_codes(3, 9))
+    without = SpeechCodec(plain).decode(codes.codes).samples
+    np.testing.assert_array_equal(SpeechCodec(told).decode(codes.codes).samples, without)
+    np.testing.assert_array_equal(SpeechCodec(told).decode_told(codes, spoken).samples, without)
+    # A codec that cannot be told says so, and decodes what it is given.
+    assert (told_of(SpeechCodec(plain)), told_of(SpeechCodec(told))) == (None, UNITS)
+    np.testing.assert_array_equal(decode_softly(SpeechCodec(plain), codes, spoken).samples, without)
+    with pytest.raises(InputError, match="has not learned to be told"):
+        SpeechCodec(plain).decode_told(codes, spoken)
+
+
+def test_units_matter_where_they_are_and_the_voice_everywhere() -> None:
+    codec = SpeechCodec(wake(make_model(SHAPE.guided_by(6), UNITS)))
+    codes, units, prompt = SoftCodes.certain(draw_codes(1, 80)), np.zeros(80, np.int64), draw_codes(3, 9)
+    before = decode_softly(codec, codes, SpokenBy(units, prompt)).samples
+    changed = units.copy()
+    changed[60:] = 5
+    moved = np.abs(codec.decode_told(codes, SpokenBy(changed, prompt)).samples - before).reshape(80, 320).max(1) > 0
+    assert moved[60:].all()
+    assert not moved[:30].any()  # beyond the reach of the convolutions
+    other = np.abs(codec.decode_told(codes, SpokenBy(units, draw_codes(3, 9, seed=1))).samples - before)
+    assert (other.reshape(80, 320).max(1) > 0).all()
+
+
+def test_what_is_told_is_the_same_in_a_batch() -> None:
+    model = wake(make_model(SHAPE.guided_by(6), UNITS))
+    frames, prompts = (14, 20, 9), (7, 3, 0)
+    units = torch.randint(-1, 6, (3, 20), generator=torch.Generator().manual_seed(0))
+    codes, heard = torch.from_numpy(draw_codes(6, 20)).view(2, 3, 20), torch.from_numpy(draw_codes(9, 7)).view(3, 3, 7)
+    latent = model.quantizer.decode(heard)
+    mask = torch.arange(20) < torch.tensor(frames)[:, None]
+    with torch.inference_mode():
+        together = model.decode(codes, mask, Guidance(units, latent, torch.tensor(prompts)))
+        for row, (count, known) in enumerate(zip(frames, prompts, strict=True)):
+            prompt = latent[row : row + 1, : max(1, known)]
+            guidance = Guidance(units[row : row + 1, :count], prompt, torch.tensor([known]))
+            alone = model.decode(codes[:, row : row + 1, :count], None, guidance)
+            torch.testing.assert_close(together[row, : count * 320], alone[0], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "units", [np.zeros(19, np.int64), np.full(20, 6), np.full(20, -1), np.zeros((1, 20), np.int64)]
+)
+def test_units_that_do_not_fit_are_refused(units: np.ndarray) -> None:
+    codec = SpeechCodec(make_model(SHAPE.guided_by(6), UNITS))
+    with pytest.raises(InputError, match=r"is told units \[20\] from 0 to 5"):
+        codec.decode_told(SoftCodes.certain(draw_codes(1, 20)), SpokenBy(units, draw_codes(3, 9)))
+
+
+def test_it_is_stored_with_what_its_units_are(tmp_path: Path) -> None:
+    model = wake(make_model(SHAPE.guided_by(6), UNITS))
+    write_codec(tmp_path, model)
+    codec, codes = load_speech_codec(tmp_path), SoftCodes.certain(draw_codes(1, 20))
+    assert codec.told == UNITS
+    assert codec.identity == SpeechCodec(make_model(SHAPE)).identity  # codes do not depend on the decoder
+    spoken = SpokenBy(np.arange(20) % 6, draw_codes(3, 9))
+    expected = SpeechCodec(round_as_stored(model, {})).decode_told(codes, spoken).samples
+    np.testing.assert_array_equal(codec.decode_told(codes, spoken).samples, expected)
+    description = json.loads((tmp_path / "codec.json").read_text())
+    for told, complaint in (({"clusters": 6}, "does not say what units"), (None, "is told 6 units, and not those")):
+        changed = {**description, "told": told} if told else {k: v for k, v in description.items() if k != "told"}
+        (tmp_path / "codec.json").write_text(json.dumps(changed))
+        with pytest.raises(InputError, match=complaint):
+            load_speech_codec(tmp_path)
+
+
+# Data
+
+
+def test_crops_units_and_prompts_belong_together(clips: Path) -> None:
+    settings = course_on(clips, gain_db=0.0, batch_clips=120)
+    batch = Crops(read_codec_data(clips, settings).train, settings).batch(1, 0.4)
+    assert batch.units is not None
+    assert batch.prompts is not None
+    assert batch.prompt_frames is not None
+    assert (batch.samples.shape, batch.units.shape, batch.prompts.shape) == ((120, 6400), (120, 20), (120, 3200))
+    middles = batch.samples.view(120, 20, 320)[:, :, 160]
+    voices = middles[:, :1].sign()
+    sounding = batch.units >= 0
+    expected = torch.where(sounding, 0.4 * voices + batch.units / 60, 0.0)
+    torch.testing.assert_close(middles, expected, atol=5e-3, rtol=0)  # a resampled step rings
+    assert not sounding.all()
+    assert (voices == -1).any()
+    assert (voices == 1).any()
+    # The prompt is of the same speaker, and now and then of another clip.
+    assert torch.equal(batch.prompts[:, 160:161].sign(), voices)
+    assert set(batch.prompt_frames.tolist()) == {8, 10}
+    starts = {round(float(prompt[160]), 2) for prompt in batch.prompts}
+    assert len(starts) > 8
+
+
+def test_without_speakers_a_prompt_is_of_the_same_clip(clips: Path) -> None:
+    settings = course_on(clips, voice="nobody", gain_db=0.0, batch_clips=60)
+    data = read_codec_data(clips, settings)
+    assert len({clip.speaker for clip in data.train}) == 4
+    batch = Crops(data.train, settings).batch(1, 0.4)
+    assert batch.prompts is not None
+    assert torch.equal(batch.prompts[:, 160].sign(), batch.samples[:, 160].sign())
+
+
+def test_recordings_without_units_are_left_out_and_other_rates_refused(clips: Path, tmp_path: Path) -> None:
+    some = [Extracted(f"{number}.wav", 1.0, np.zeros(40, np.int64), None) for number in (0, 1, 4)]
+    write_extracted(tmp_path / "some", ExtractedInfo(UNITS, None), some)
+    data = read_codec_data(clips, course_on(clips, units=str(tmp_path / "some")))
+    assert [clip.path.name for clip in data.train] == ["0.wav", "1.wav"]
+    write_extracted(tmp_path / "slow", ExtractedInfo(replace(UNITS, frame_rate_hz=25.0), None), some)
+    with pytest.raises(InputError, match="25 units a second, the codec 50 frames"):
+        read_codec_data(clips, course_on(clips, units=str(tmp_path / "slow")))
+
+
+def test_everything_is_told_often_enough(clips: Path) -> None:
+    settings = course_on(clips)
+    model = make_model(SHAPE.guided_by(6), UNITS)
+    rows = 4000
+    batch = Batch(
+        torch.zeros(rows, 640),
+        torch.zeros(rows, 2, dtype=torch.int64),
+        torch.zeros(rows, 320),
+        torch.ones(rows, dtype=torch.int64),
+    )
+    told = tell(model, batch, torch.Generator().manual_seed(settings.seed))
+    assert told.guidance is not None
+    silent = (told.guidance.units == -1).all(1)
+    assert torch.equal(silent, told.guidance.prompt_frames == 0)
+    assert 0.08 < silent.float().mean() < 0.12
+    # All crops are alike, so each number of levels has a latent of its own; no level at all is zero.
+    codes = model.encode(batch.samples[:1])
+    levels = {0: torch.zeros(2, 8)} | {n: model.quantizer.decode(codes[:n])[0] for n in (1, 2, 3)}
+    alike = {n: (told.latent == latent).all(2).all(1) for n, latent in levels.items()}
+    shares = {n: float(rows.float().mean()) for n, rows in alike.items()}
+    # What is like none of them has a wrong code in its only level: here the other frame's.
+    others = told.latent[~torch.stack(list(alike.values())).any(0)]
+    assert 0.03 < len(others) / rows < 0.08
+    assert (others[:, :, None] == levels[1]).all(3).any(2).all()
+    assert 0.07 < shares[0] < 0.11
+    assert shares[1] > 0.5
+    assert shares[2] > 0.03
+    assert shares[3] > 0.15
+    assert not (told.latent[silent] == 0).all(2).any()  # who is told nothing hears something
+
+
+# Training
+
+
+def test_it_learns_to_tell_units_and_voices_apart_that_codes_do_not(clips: Path, tmp_path: Path) -> None:
+    settings = course_on(
+        clips,
+        guide_steps=220,
+        decoder_steps=2,
+        batch_clips=6,
+        reconstruction_rate=4e-3,
+        average_decay=0.9,
+        evaluate_every=1000,
+        checkpoint_minutes=9.0,
+    )
+    folder = train_speech_codec(settings, clips, tmp_path / "run")
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    last = next(row for row in rows if "held_out_mel_distance_1_told" in row)
+    assert last["held_out_mel_distance_1_told"] < last["held_out_mel_distance_1"]
+    assert [row["stage"] for row in rows if "stage" in row][-3:] == ["guide", "decoder", "decoder"]
+    before, after = load_file(clips.parent / "base" / "model.safetensors"), load_file(folder / "model.safetensors")
+    changed = {name for name in after if name not in before or not torch.equal(before[name], after[name])}
+    assert changed
+    assert all(name.startswith("decoder.") for name in changed)
+
+
+def test_killed_and_continued_is_uninterrupted(clips: Path, tmp_path: Path) -> None:
+    whole = load_file(train_speech_codec(course_on(clips), clips, tmp_path / "whole") / "model.safetensors")
+    for steps in (4, 7):  # within each of the two stages
+        out = tmp_path / f"stopped{steps}"
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Diary, "advance", stop_after(steps, Diary.advance))
+            with pytest.raises(StopError):
+                train_speech_codec(course_on(clips), clips, out)
+        found = load_file(train_speech_codec(course_on(clips), clips, out) / "model.safetensors")
+        assert all(torch.equal(found[name], whole[name]) for name in whole)
+
+
+def test_a_told_decoder_goes_on_with_its_units_alone(clips: Path, tmp_path: Path) -> None:
+    first = train_speech_codec(course_on(clips, guide_steps=2, decoder_steps=1), clips, tmp_path / "first")
+    with pytest.raises(InputError, match="and none are given"):
+        train_speech_codec(course_on(clips, base=str(first), units=""), clips, tmp_path / "without")
+    others = [Extracted(f"{number}.wav", 0.6, np.zeros(30, np.int64), None) for number in range(5)]
+    write_extracted(tmp_path / "others", ExtractedInfo(replace(UNITS, kmeans="other"), None), others)
+    with pytest.raises(InputError, match="its decoder is told units"):
+        train_speech_codec(course_on(clips, base=str(first), units=str(tmp_path / "others")), clips, tmp_path / "b")
+    again = course_on(clips, base=str(first), guide_steps=0, decoder_steps=1)
+    assert load_speech_codec(train_speech_codec(again, clips, tmp_path / "second")).told == UNITS
+
+
+def test_units_need_a_base() -> None:
+    with pytest.raises(InputError, match="say of which codec"):
+        replace(COURSE, base="")
+    with pytest.raises(InputError, match="prompt_crop_s must be above 0"):
+        replace(COURSE, prompt_crop_s=0.0)
