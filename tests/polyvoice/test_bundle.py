@@ -194,8 +194,9 @@ def test_a_decoder_that_is_told_units_needs_the_first_level_alone(
     assert codes.shape == (1, said.runs.lengths.sum())
     np.testing.assert_array_equal(spoken.units, expand(said.runs))
     np.testing.assert_array_equal(spoken.prompt, translator.hear_voice(speech, "en").codes)
-    with pytest.raises(InputError, match="a model of the others is needed"):
-        SpeechTranslator(opened, PipelineOptions(other_levels="best")).translate(speech, "en", "zh", seed=0)
+    assert "other_levels none" in translator.identity
+    with pytest.raises(InputError, match="there is no model of the others"):
+        SpeechTranslator(opened, PipelineOptions(other_levels="best")).warm_up()
     # What a decoder was told in training is what it has to be told.
     first["codec"] = tell_units(parts["codec"], replace(units, kmeans="sha256:0"), tmp_path / "other")
     capsys.readouterr()

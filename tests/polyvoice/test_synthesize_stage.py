@@ -253,7 +253,7 @@ def test_level_0_alone_is_spoken_where_the_others_are_not_wanted(
 ) -> None:
     chosen = list(map(utterance_of, pairs[:2]))
     alone = Synthesizer.load(first_level, None)
-    with pytest.raises(InputError, match="a model of the others is needed"):
+    with pytest.raises(InputError, match="there is no model of the others: other_levels must be none, not best"):
         alone.synthesize_batch(chosen, options=GREEDY)
     first = replace(GREEDY, other_levels="none")
     for one, same, whole in zip(

@@ -240,6 +240,14 @@ def test_folders_of_other_runs_are_refused(clips: Path, uninterrupted: Path, tmp
         train_speech_codec(TINY, clips, tmp_path / "damaged")
 
 
+def test_a_run_from_before_a_setting_was_there_goes_on(clips: Path, uninterrupted: Path, tmp_path: Path) -> None:
+    shutil.copytree(uninterrupted, tmp_path / "run")
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    del record["units_of_list"], record["settings"]["units"], record["settings"]["codec"]["decoder_units"]
+    (tmp_path / "run" / "run.json").write_text(json.dumps(record))
+    train_speech_codec(TINY, clips, tmp_path / "run")
+
+
 def test_a_loss_that_is_not_finite_is_never_saved(clips: Path, tmp_path: Path) -> None:
     with pytest.raises(FloatingPointError, match="step 1: gradient_norm"):
         train_speech_codec(replace(TINY, covariance_weight=float("inf"), warmup_steps=0), clips, tmp_path)
@@ -362,7 +370,7 @@ def test_going_on_from_a_codec_trains_its_decoder_alone(clips: Path, tmp_path: P
 
 
 def test_a_base_without_steps_or_without_a_codec_is_refused(clips: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="only the third stage, and decoder_steps is 0"):
+    with pytest.raises(InputError, match="the decoder is trained, and decoder_steps is 0"):
         replace(TINY, base="somewhere", decoder_steps=0)
     with pytest.raises(InputError, match=r"nowhere/codec\.json: No such file"):
         train_speech_codec(replace(TINY, base=str(tmp_path / "nowhere")), clips, tmp_path / "run")

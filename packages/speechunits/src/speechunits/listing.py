@@ -54,8 +54,8 @@ def read_spoken(path: Path) -> dict[str, Spoken]:
     return spoken
 
 
-def read_columns(path: Path, names: Sequence[str]) -> list[list[str]]:
-    """Read some columns of a tab-separated table with a header; none of their cells may be empty.
+def read_columns(path: Path, names: Sequence[str], *, may_be_empty: bool = False) -> list[list[str]]:
+    """Read some columns of a tab-separated table with a header; none of their cells may be empty unless it is said.
 
     Raises:
         InputError: the file cannot be read, lacks a column or rows, or a row does not fit.
@@ -74,7 +74,9 @@ def read_columns(path: Path, names: Sequence[str]) -> list[list[str]]:
         cells = line.split("\t")
         if len(cells) != len(header):
             raise InputError(f"{path}: line {number} has {len(cells)} cells, the header {len(header)}")
-        if empty := [name for name, column in zip(names, columns, strict=True) if not cells[column]]:
+        if not may_be_empty and (
+            empty := [name for name, column in zip(names, columns, strict=True) if not cells[column]]
+        ):
             raise InputError(f"{path}: line {number} has an empty {empty[0]}")
         rows.append([cells[column] for column in columns])
     if not rows:

@@ -17,7 +17,7 @@ _SOURCE, _TARGET = 1, 4  # columns of a manifest's line
 def list_recordings(manifest: Path, out: Path, split: str | None = None) -> int:
     """Write a table with a column `audio`: each recording once, in the manifest's order.
 
-    A second column `speaker` says who speaks, if the manifest says it of all of them.
+    A second column `speaker` says who speaks, if the manifest says it of any.
 
     Args:
         manifest: The pair manifest.
@@ -36,11 +36,13 @@ def list_recordings(manifest: Path, out: Path, split: str | None = None) -> int:
     for row in read_manifest(manifest):
         if split in (None, row.split):
             cells = format_row(row, manifest.parent).split("\t")
-            found.update({cells[column]: row.speaker or "" for column in (_SOURCE, _TARGET) if cells[column]})
+            for name in (cells[_SOURCE], cells[_TARGET]):
+                if name:
+                    found[name] = found.get(name) or row.speaker or ""
     if not found:
         raise InputError(f"{manifest}: no recordings" + (f" of split {split}" if split is not None else ""))
-    # No cell of a list may be empty: it says who speaks when that is known of all.
-    lines = ["\t".join(cells) for cells in found.items()] if all(found.values()) else list(found)
-    header = "audio\tspeaker" if all(found.values()) else "audio"
-    write_atomically(out, "".join(f"{line}\n" for line in (header, *lines)).encode())
+    lines = (
+        [("audio", "speaker"), *found.items()] if any(found.values()) else [("audio",), *((name,) for name in found)]
+    )
+    write_atomically(out, "".join("\t".join(cells) + "\n" for cells in lines).encode())
     return len(found)

@@ -6,7 +6,6 @@ import hashlib
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Literal
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from polyvoice.evaluation.translator import Translated
 from polyvoice.pipeline.join import Spoken, join_pieces
 from polyvoice.pipeline.settings import PipelineOptions
 from polyvoice.pipeline.timing import Stopwatch
-from polyvoice.stages.synthesize.synthesizer import SynthesisOptions, Synthesizer
+from polyvoice.stages.synthesize.synthesizer import OtherLevels, SynthesisOptions, Synthesizer
 from polyvoice.stages.translate.decoding import TranslateOptions, Translation
 from speechunits.audio import Waveform, resample
 from speechunits.codecs.protocol import Codes, SpokenBy, decode_softly, told_of
@@ -72,7 +71,8 @@ class SpeechTranslator:
     def identity(self) -> str:
         """The bundle by its manifest, and the options."""
         digest = hashlib.sha256((self._bundle.folder / FILE).read_bytes()).hexdigest()[:16]
-        options = ", ".join(f"{name} {value}" for name, value in sorted(asdict(self._options).items()))
+        used = asdict(self._options) | {"other_levels": self._other_levels}
+        options = ", ".join(f"{name} {value}" for name, value in sorted(used.items()))
         return f"{self._bundle.manifest.name} ({digest}): {options}"
 
     @property
@@ -91,7 +91,7 @@ class SpeechTranslator:
         _ = (bundle.encoder, bundle.kmeans, bundle.codec, bundle.translator, lengths, self._synthesizer)
 
     @property
-    def _other_levels(self) -> Literal["none", "best", "mean"]:
+    def _other_levels(self) -> OtherLevels:
         """What the codec's decoder gets beside level 0."""
         asked = self._options.other_levels
         if asked == "auto":
@@ -101,7 +101,10 @@ class SpeechTranslator:
     @property
     def _synthesizer(self) -> Synthesizer:
         """Units to codes; what writes levels that nobody wants is not even read."""
-        return self._bundle.first_level_synthesizer if self._other_levels == "none" else self._bundle.synthesizer
+        if self._other_levels == "none":
+            return self._bundle.first_level_synthesizer
+        self._bundle.synthesizer.require_levels(self._other_levels)
+        return self._bundle.synthesizer
 
     def source_of(self, target: str, source: str | None = None) -> str:
         """The language to translate from: the one given, or the only one that can be translated into `target`.

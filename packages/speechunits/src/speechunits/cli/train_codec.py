@@ -13,7 +13,7 @@ from speechunits.codecs.speech_codec.settings import CodecTraining
 
 @dataclass(frozen=True, slots=True)
 class TrainCodec:
-    """Train a small codec from scratch; a killed run goes on where it stopped: give the same command again.
+    """Train a small codec, or the decoder of one; a killed run goes on where it stopped: give the same command again.
 
     Attributes:
         table: Tab-separated list with a column audio; paths are relative to it. Rows with dev in a column split are

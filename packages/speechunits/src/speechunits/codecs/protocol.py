@@ -84,7 +84,7 @@ class SpokenBy:
     """What is known of speech beside its codes.
 
     Attributes:
-        units: what is said, one a code frame `[T]`.
+        units: what is said, one a code frame `[T]`; up to two may be missing at the end, as encoders leave them out.
         prompt: codes of all levels `[K, P]` of other speech in the same voice.
     """
 

@@ -15,6 +15,8 @@ from speechunits.codecs.protocol import Codes, SoftCodes
 from speechunits.runs import Units
 from unitlm.sampling import Sampling
 
+OtherLevels = Literal["none", "best", "mean"]
+
 
 @dataclass(frozen=True)
 class SynthesisOptions:
@@ -36,7 +38,7 @@ class SynthesisOptions:
     repetition_window: int = 10
     repetition_ratio: float = 0.1
     best_of: int = 1
-    other_levels: Literal["best", "mean", "none"] = "best"
+    other_levels: OtherLevels = "best"
 
     @property
     def sampling(self) -> Sampling:
@@ -148,8 +150,7 @@ class Synthesizer:
         self, utterances: Sequence[Utterance], *, options: SynthesisOptions = STANDARD, seed: int = 0
     ) -> list[SoftCodes]:
         """Speak several utterances at once; see `synthesize`."""
-        if self._other_levels is None and self._codes.levels > 1 and options.other_levels != "none":
-            raise InputError(f"synthesize: the codec has {self._codes.levels} levels, a model of the others is needed")
+        self.require_levels(options.other_levels)
         queries = [self._query(utterance) for utterance in utterances]
         first = self._first_level.write(queries, sampling=options.sampling, best_of=options.best_of, seed=seed)
         if self._other_levels is None or options.other_levels == "none":
@@ -161,6 +162,12 @@ class Synthesizer:
             ],
             soft=options.other_levels == "mean",
         )
+
+    def require_levels(self, other_levels: OtherLevels) -> None:
+        """Raise InputError if other levels are wanted, and there is no model of them."""
+        if self._other_levels is None and self._codes.levels > 1 and other_levels != "none":
+            levels = f"{self._codes.levels} levels, and there is no model of the others"
+            raise InputError(f"synthesize: the codec has {levels}: other_levels must be none, not {other_levels}")
 
     def _query(self, utterance: Utterance) -> VoiceQuery:
         codes = utterance.prompt_codes

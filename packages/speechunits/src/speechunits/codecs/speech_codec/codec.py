@@ -17,8 +17,10 @@ from speechunits.codecs.speech_codec.model import CodecModel
 from speechunits.codecs.speech_codec.storage import identify_codes
 from speechunits.errors import InputError
 from speechunits.extracted import UnitsInfo
+from speechunits.runs import Units
 
 _SECONDS_PER_BATCH = 120
+_UNITS_MISSING = 2
 
 
 class SpeechCodec:
@@ -52,7 +54,8 @@ class SpeechCodec:
         self.frame_rate_hz: float = settings.frame_rate_hz
         self.levels: int = levels or settings.levels
         self.codebook_size: int = settings.codebook_size
-        self.told: UnitsInfo | None = model.told
+        # It learned voices from prompts of all levels.
+        self.told: UnitsInfo | None = model.told if self.levels == settings.levels else None
         self.identity: str = identify_codes(model) + ("" if self.levels == settings.levels else f"@{self.levels}")
         self._hop = settings.frame_samples
 
@@ -111,15 +114,13 @@ class SpeechCodec:
     def decode_told(self, codes: SoftCodes, spoken: SpokenBy) -> Waveform:
         """Return the waveform of codes of which more is known; see `ToldCodec`."""
         if self.told is None:
-            raise InputError("the codec's decoder has not learned to be told units")
-        latent, units = self._mean_latent(codes), spoken.units
-        if units.shape != (len(latent),) or not 0 <= units.min() <= units.max() < self.told.clusters:
-            wanted = f"[{len(latent)}] from 0 to {self.told.clusters - 1}"
-            raise InputError(
-                f"the decoder is told units {wanted}, not {list(units.shape)} up to {units.max(initial=-1)}"
-            )
+            raise InputError("the codec's decoder has not learned to be told units, or not with so few levels")
+        if len(spoken.prompt) != self.levels:
+            raise InputError(f"a voice is heard in codes of all {self.levels} levels, not of {len(spoken.prompt)}")
+        latent = self._mean_latent(codes)
+        units = _require_units(spoken.units, len(latent), self.told.clusters)
         prompt = self._model.quantizer.decode(self._on_device(self._checked(spoken.prompt)))  # [1, P, D]
-        said = torch.from_numpy(units.astype(np.int64))[None].to(self._device())
+        said = torch.from_numpy(units)[None].to(self._device())
         frames = torch.tensor([prompt.shape[1]], device=self._device())
         return self._decode_latent(latent, Guidance(said, prompt, frames))
 
@@ -156,3 +157,13 @@ class SpeechCodec:
     def _checked(self, codes: Codes) -> Tensor:
         """Codes as the model takes them, `[T, K']`."""
         return torch.from_numpy(require_codes(codes, self.levels, self.codebook_size).T.copy())
+
+
+def _require_units(units: Units, frames: int, clusters: int) -> Units:
+    """Units `[T]` int64 for so many frames; where encoders leave out the end, the last unit lasts."""
+    missing = frames - units.size if units.ndim == 1 and units.size else frames
+    if units.dtype.kind not in "iu" or not 0 <= missing <= _UNITS_MISSING:
+        raise InputError(f"the decoder is told units [{frames}], whole numbers, not {units.dtype} {list(units.shape)}")
+    if units.min() < 0 or units.max() >= clusters:
+        raise InputError(f"the decoder is told units from 0 to {clusters - 1}, not {units.min()} to {units.max()}")
+    return np.pad(units.astype(np.int64), (0, missing), mode="edge")

@@ -1,11 +1,10 @@
 """Training data of the codec: random crops of the files of a list, the same for the same seed and step."""
 
 import hashlib
-import json
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,8 @@ from speechunits.listing import read_columns, read_list
 from speechunits.runs import Units
 
 _LONGEST_HELD_OUT_S = 10
+# Encoders leave out a frame or two at the end; more are missing, or too many, when the units are of something else.
+_UNITS_AMISS = 4.0
 
 
 @dataclass(frozen=True)
@@ -57,14 +58,18 @@ class CodecData:
     Attributes:
         train: clips to train on.
         held_out: clips to evaluate on.
-        digest: SHA-256 of the list, and of what units are, if any.
+        digest: SHA-256 of the list.
         told: what the units of clips are; None where there are none.
+        units_digest: SHA-256 of these units; empty where there are none.
+        without_units: recordings that were left out because they have none.
     """
 
     train: tuple[Clip, ...]
     held_out: tuple[Clip, ...]
     digest: str
     told: UnitsInfo | None = None
+    units_digest: str = ""
+    without_units: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +79,7 @@ class Batch:
     Attributes:
         samples: `[B, N]` float32, N whole code frames.
         units: one a code frame, `[B, T]` int64, -1 behind a clip's end; None where decoders are told none.
-        prompts: other speech of the same voices, `[B, M]` float32, M whole code frames; None with the other.
+        prompts: speech of the same voices, `[B, M]` float32, M whole code frames; None with the other.
         prompt_frames: how many code frames of each prompt are sound, `[B]` int64; None with the others.
     """
 
@@ -95,39 +100,50 @@ def read_codec_data(list_path: Path, settings: CodecTraining) -> CodecData:
     Args:
         list_path: tab-separated text with a header. Column `audio`: paths relative to the list's folder. Column
             `split`, if any: `train` rows are trained on and `dev` rows held out. The column `settings.balance`, if
-            any, says where a clip comes from. Other columns do not matter.
-        settings: how many clips to hold out when there are no `dev` rows.
+            any, says where a clip comes from; with units, the column `settings.voice` who speaks. Other columns do not
+            matter.
+        settings: how many clips to hold out when there are no `dev` rows, and whose units to read.
 
     Raises:
-        InputError: the list is missing, has no column `audio` or too few rows, or a file is not audio.
+        InputError: the list is missing, has no column `audio` or too few rows, or a file is not audio; or the units
+            are missing, of another rate, or of other recordings.
     """
     listed = read_list(list_path)
-    names = ("split", settings.balance, settings.voice)
-    splits, sources, speakers = (_read_optional(list_path, name, len(listed)) for name in names)
-    info, units = _read_units(settings)
+    splits, sources = (_read_optional(list_path, name, len(listed)) for name in ("split", settings.balance))
+    speakers = _read_optional(list_path, settings.voice if settings.units else "", len(listed), may_be_empty=True)
+    told, units = _read_units(settings)
     train: list[Clip] = []
     held_out: list[Clip] = []
+    digest, without = hashlib.sha256(), 0
     for number, (row, split, source, speaker) in enumerate(
         zip(listed, splits, sources, speakers, strict=True), start=2
     ):
-        if split in ("", "train", "dev") and (info is None or row.audio in units):
-            clip = _look_at(row.path, source, f"{list_path}: line {number}")
-            clip = replace(clip, speaker=speaker or str(row.path), units=units.get(row.audio))
-            (held_out if split == "dev" else train).append(clip)
+        if split not in ("", "train", "dev"):
+            continue
+        if told is not None and row.audio not in units:
+            without += 1
+            continue
+        where = f"{list_path}: line {number}"
+        clip = _look_at(row.path, source, where)
+        if told is not None:
+            clip = replace(clip, speaker=speaker or str(row.path), units=units[row.audio])
+            _require_of_this_length(units[row.audio], clip, told, f"{where}: {row.audio}: {settings.units}")
+            digest.update(units[row.audio].tobytes())
+        (held_out if split == "dev" else train).append(clip)
+    if without and not train:
+        raise InputError(f"{settings.units}: has no units of the recordings that {list_path} trains on")
     if not held_out:
         # By a hash of the name, so that the choice does not move when rows are added or sorted anew.
         train.sort(key=lambda clip: hashlib.sha256(clip.path.name.encode()).digest())
         held_out, train = train[: settings.held_out_clips], train[settings.held_out_clips :]
     if not train:
         raise InputError(f"{list_path}: {len(held_out)} clips are held out, and none is left to train on")
-    digest = hashlib.sha256(list_path.read_bytes())
-    if info is not None:
-        digest.update(json.dumps(asdict(info)).encode())
-    return CodecData(tuple(train), tuple(held_out), digest.hexdigest(), info)
+    of_list = hashlib.sha256(list_path.read_bytes()).hexdigest()
+    return CodecData(tuple(train), tuple(held_out), of_list, told, digest.hexdigest() if told else "", without)
 
 
 def _read_units(settings: CodecTraining) -> tuple[UnitsInfo | None, dict[str, Units]]:
-    """What the units are that decoders are told, and those of each recording; recordings without any are left out."""
+    """What the units are that decoders are told, and those of each recording."""
     if not settings.units:
         return None, {}
     info, rows = read_extracted(Path(settings.units))
@@ -139,10 +155,18 @@ def _read_units(settings: CodecTraining) -> tuple[UnitsInfo | None, dict[str, Un
     return info.units, {row.audio: row.units for row in rows if row.units is not None and row.units.size}
 
 
-def _read_optional(list_path: Path, name: str, rows: int) -> list[str]:
+def _require_of_this_length(units: Units, clip: Clip, told: UnitsInfo, where: str) -> None:
+    found_s = units.size / told.frame_rate_hz
+    if abs(found_s - clip.duration_s) * told.frame_rate_hz > _UNITS_AMISS:
+        raise InputError(f"{where} has {found_s:.2f} s of units, the recording {clip.duration_s:.2f} s; extract again")
+
+
+def _read_optional(list_path: Path, name: str, rows: int, *, may_be_empty: bool = False) -> list[str]:
     """A column of the list, or empty cells when it has none of that name."""
     header = list_path.read_text(encoding="utf-8-sig").partition("\n")[0].rstrip("\r").split("\t")
-    return [cell for [cell] in read_columns(list_path, (name,))] if name in header else [""] * rows
+    if name not in header:
+        return [""] * rows
+    return [cell for [cell] in read_columns(list_path, (name,), may_be_empty=may_be_empty)]
 
 
 def _look_at(path: Path, source: str, where: str) -> Clip:
@@ -161,10 +185,10 @@ class Crops:
     def __init__(self, clips: Sequence[Clip], settings: CodecTraining) -> None:
         self._settings = settings
         sources: dict[str, list[Clip]] = {}
-        self._voices: dict[str, list[Clip]] = {}
+        self._voices: dict[tuple[str, str], list[Clip]] = {}
         for clip in clips:
             sources.setdefault(clip.source, []).append(clip)
-            self._voices.setdefault(clip.speaker, []).append(clip)
+            self._voices.setdefault((clip.source, clip.speaker), []).append(clip)
         self._sources = [sources[name] for name in sorted(sources)]
         # A clip is drawn as often as its length asks for, so that every second of a source counts the same.
         self._shares = [_shares(source) for source in self._sources]
@@ -206,8 +230,9 @@ class Crops:
         rows = np.zeros((len(clips), frames * codec.frame_samples), dtype=np.float32)
         counts = []
         for row, clip in zip(rows, clips, strict=True):
-            voice = self._voices[clip.speaker]
-            prompt = voice[int(chance.integers(len(voice)))]
+            voice = self._voices[clip.source, clip.speaker]
+            others = [other for other in voice if other is not clip] or voice
+            prompt = others[int(chance.integers(len(others)))]
             position, gain_db = chance.random(), chance.uniform(-settings.gain_db, settings.gain_db)
             sound = self._fill(row, prompt, self._start(prompt, row.size, position), gain_db)
             counts.append(-(-sound // codec.frame_samples))

@@ -12,7 +12,8 @@ from typing import TypeAlias
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from speechunits.codecs.speech_codec.settings import CodecTraining
+from speechunits.codecs.speech_codec.data import CodecData
+from speechunits.codecs.speech_codec.settings import CodecSettings, CodecTraining
 from speechunits.errors import InputError
 from speechunits.files import write_atomically
 
@@ -22,14 +23,15 @@ Figure: TypeAlias = float | str | list[float]
 _FREE = frozenset({"decoder_steps", "device", "readers", "log_every", "evaluate_every", "checkpoint_minutes"})
 
 
-def record_run(out: Path, settings: CodecTraining, data_digest: str) -> None:
+def record_run(out: Path, settings: CodecTraining, data: CodecData) -> None:
     """Write what the run is, or check that it is the one that was begun here.
 
     Raises:
-        InputError: the folder holds a run with other settings or another list.
+        InputError: the folder holds a run with other settings, another list or other units.
     """
     path = out / "run.json"
-    wanted = {"list": data_digest, "settings": asdict(settings)}
+    digests = {"list": data.digest, "units_of_list": data.units_digest}
+    wanted = {**digests, "settings": asdict(settings)}
     if not path.exists():
         versions = {name: version(name) for name in ("speechunits", "torch", "numpy")}
         record = {**wanted, "versions": {"python": platform.python_version(), **versions}}
@@ -38,10 +40,11 @@ def record_run(out: Path, settings: CodecTraining, data_digest: str) -> None:
     try:
         begun = json.loads(path.read_text(encoding="utf-8"))
         # A setting that there was not yet had its default.
-        before = {"list": begun["list"], **asdict(CodecTraining()), **begun["settings"]}
+        before = {"units_of_list": "", **begun, **asdict(CodecTraining()), **begun["settings"]}
+        before["codec"] = {**asdict(CodecSettings()), **begun["settings"]["codec"]}
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: does not describe a training run of a codec") from error
-    for key, value in {"list": data_digest, **asdict(settings)}.items():
+    for key, value in {**digests, **asdict(settings)}.items():
         if key not in _FREE and before.get(key) != value:
             raise InputError(f"{path}: the run here was begun with {key} = {before.get(key)!r}, not {value!r}")
 

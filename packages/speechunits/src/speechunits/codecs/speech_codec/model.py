@@ -14,6 +14,7 @@ from speechunits.codecs.speech_codec.guide import Guidance, Guide
 from speechunits.codecs.speech_codec.layers import ConvNeXtBlock, TimeConv
 from speechunits.codecs.speech_codec.quantizer import ResidualQuantizer, Whitening
 from speechunits.codecs.speech_codec.settings import CodecSettings
+from speechunits.errors import InputError
 from speechunits.extracted import UnitsInfo
 
 # Speech stays below e^5 in a spectrum of 640 samples; without a ceiling one step astray overflows the exponential.
@@ -34,8 +35,14 @@ class CodecModel(nn.Module):
         Args:
             settings: its shape.
             told: what the units are that its decoder may be told; None when it can be told nothing.
+
+        Raises:
+            InputError: they are not as many as the decoder's.
         """
         super().__init__()
+        if settings.decoder_units != (told.clusters if told else 0):
+            said = "no units are named that its decoder may be told" if told is None else f"there are {told.clusters}"
+            raise InputError(f"codec: decoder_units is {settings.decoder_units}, but {said}")
         self.settings, self.told = settings, told
         self.encoder = Encoder(settings)
         self.whitening = Whitening(settings.latent_width)

@@ -80,6 +80,11 @@ class CodecSettings:
         """The same codec with a decoder that may be told which of so many units is said, and in whose voice."""
         return replace(self, decoder_units=units, decoder_voice_width=_VOICE_WIDTH)
 
+    def describe(self) -> dict[str, int]:
+        """For JSON: every value, but of a decoder's guide none where there is no guide."""
+        values = {entry.name: int(getattr(self, entry.name)) for entry in fields(self)}
+        return {name: value for name, value in values.items() if value or name not in _GUIDE}
+
     @classmethod
     def parse(cls, values: Mapping[str, object], where: str) -> "CodecSettings":
         """Build from JSON, where every value is a whole number; a decoder that is told nothing need not say so.
@@ -137,41 +142,45 @@ class Stage:
 
 @dataclass(frozen=True)
 class CodecTraining:
-    """How a codec is trained, in three stages that share one run.
+    """How a codec is trained, from scratch in three stages that share one run: reconstruction, adversarial, decoder.
 
     The loss of the reconstruction stage hardly tells how a codec sounds; the adversarial ones decide that. The codes
-    are final when the decoder stage begins, so that language models can train on them from then on.
+    are final when the decoder stage begins, so that language models can train on them from then on. From a finished
+    codec (`base`) there is the decoder stage alone, and with `units` a stage before it, in which the decoder learns to
+    be told them.
 
     Attributes:
         codec: its shape.
-        base: folder of a finished codec to go on from: only its decoder is trained, in the third stage alone, so its
-            codes stay what they are; its shape counts, not `codec`. Empty for a codec from scratch.
-        units: folder of units that were extracted of the same list. The base's decoder learns to be told them and a
-            prompt in the same voice, so that few codes a frame are enough. Empty for a decoder that is told nothing.
-        guide_steps: with `units`, steps in which only spectral losses count, before those of the third stage.
+        base: folder of a finished codec to go on from: only its decoder is trained, so its codes stay what they are;
+            its shape counts, not `codec`. Empty for a codec from scratch.
+        units: folder of units extracted of the list's recordings, by the names that they have in the list; recordings
+            without any are left out. The base's decoder learns to be told them and a prompt in the same voice, so that
+            few codes a frame are enough. Empty for a decoder that is told nothing.
+        guide_steps: with `units`, steps in which only spectral losses count, before those of the decoder stage; left
+            out where the base has learned to be told.
         prompt_crop_s: with `units`, length of the prompts in training, s.
         voice: with `units`, column of the list that says who speaks: the prompt is another recording of the same
-            speaker. Without this column it is another part of the same recording.
-        reconstruction_steps: steps of the first stage.
-        adversarial_steps: steps of the second stage.
-        decoder_steps: steps of the third stage.
+            speaker where there is one, else any part of the same.
+        reconstruction_steps: steps of the reconstruction stage.
+        adversarial_steps: steps of the adversarial stage.
+        decoder_steps: steps of the decoder stage.
         batch_clips: crops in a batch.
-        reconstruction_crop_s: length of a crop in the first stage, s.
+        reconstruction_crop_s: length of a crop where only spectral losses count, s.
         adversarial_crop_s: length of a crop in the other stages, s.
-        reconstruction_rate: peak learning rate of the first stage.
+        reconstruction_rate: peak learning rate where only spectral losses count.
         adversarial_rate: peak learning rate of the codec in the other stages.
         discriminator_rate: peak learning rate of the discriminators.
         warmup_steps: steps until the first peak of the learning rate.
         unquantized_steps: steps before the codebooks are made; quantised from the start, codes collapse.
         kmeans_batches: batches whose latents the codebooks are made of.
-        mel_weight: of the log-mel loss in the first stage.
+        mel_weight: of the log-mel loss where only spectral losses count.
         adversarial_mel_weight: of the log-mel loss in the other stages.
         feature_weight: of the distance between the discriminators' features.
         commitment_weight: of the distance between latents and their codes.
         covariance_weight: of the covariances between the latent's dimensions; it keeps all of them in use.
-        adversarial_width: channels of the discriminators in the second stage.
-        decoder_stage_width: channels of the discriminators in the third stage.
-        average_decay: of the decoder's averaged weights, which are stored from the third stage on; 0 keeps none.
+        adversarial_width: channels of the discriminators in the adversarial stage.
+        decoder_stage_width: channels of the discriminators in the decoder stage.
+        average_decay: of the decoder's averaged weights, which are stored once the codes are final; 0 keeps none.
         gain_db: crops are made louder or softer by up to this much.
         balance: column of the list by which crops are balanced: each of its values is drawn equally often.
             A list without this column is drawn from as it is.
@@ -182,8 +191,8 @@ class CodecTraining:
         device: torch device, or `auto` for CUDA where there is one.
         readers: threads that read crops ahead; a GPU is fast enough for several.
         log_every: steps between reports.
-        evaluate_every: steps between evaluations on held-out clips, which also renew the stored codec in the third
-            stage.
+        evaluate_every: steps between evaluations on held-out clips, which also renew the stored codec once its codes
+            are final.
         checkpoint_minutes: time between checkpoints.
 
     Raises:
@@ -242,7 +251,9 @@ class CodecTraining:
             if not getattr(self, name) > 0.0:
                 raise InputError(f"codec training: {name} must be above 0, not {getattr(self, name)}")
         if self.base and not self.decoder_steps:
-            raise InputError("codec training: with a base there is only the third stage, and decoder_steps is 0")
+            raise InputError("codec training: with a base the decoder is trained, and decoder_steps is 0")
+        if self.codec.decoder_units and not self.base:
+            raise InputError("codec training: a decoder is told units from a base and units on, not by its shape")
         if self.units and not self.base:
             raise InputError("codec training: units are for a decoder whose codes are final: say of which codec (base)")
         if not self.prompt_crop_s > 0.0:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -49,7 +49,7 @@ def write_codec(folder: Path, model: CodecModel) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     halves = {name: tensor.half().cpu().contiguous() for name, tensor in model.state_dict().items()}
     write_atomically(folder / _WEIGHTS, save(halves))
-    description = {"format": _FORMAT, "identity": identify_codes(model), "codec": asdict(model.settings)}
+    description = {"format": _FORMAT, "identity": identify_codes(model), "codec": model.settings.describe()}
     if model.told is not None:
         description["told"] = asdict(model.told)
     write_atomically(folder / _DESCRIPTION, (json.dumps(description, indent=2) + "\n").encode())
@@ -73,13 +73,11 @@ def read_codec(folder: Path) -> CodecModel:
     if not isinstance(description.get("codec"), dict):
         raise InputError(f"{path}: the shape of the codec is missing")
     settings = CodecSettings.parse(description["codec"], str(path))
+    told = _parse_told(description["told"], str(path)) if "told" in description else None
     try:
-        told = UnitsInfo(**description["told"]) if "told" in description else None
-    except TypeError as error:
-        raise InputError(f"{path}: does not say what units its decoder is told") from error
-    if settings.decoder_units != (0 if told is None else told.clusters):
-        raise InputError(f"{path}: its decoder is told {settings.decoder_units} units, and not those it says")
-    model = CodecModel(settings, told)
+        model = CodecModel(settings, told)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
     try:
         tensors = load_file(folder / _WEIGHTS)
     except (OSError, SafetensorError) as error:
@@ -91,6 +89,14 @@ def read_codec(folder: Path) -> CodecModel:
     if identify_codes(model) != description.get("identity"):
         raise InputError(f"{folder}: {_WEIGHTS} and {_DESCRIPTION} belong to different codecs")
     return model.eval().requires_grad_(False)
+
+
+def _parse_told(values: object, where: str) -> UnitsInfo:
+    wanted = {entry.name: entry.type for entry in fields(UnitsInfo)}
+    if not isinstance(values, dict) or {name: type(value) for name, value in values.items()} != wanted:
+        kinds = ", ".join(f"{name} ({getattr(kind, '__name__', kind)})" for name, kind in wanted.items())
+        raise InputError(f"{where}: what its decoder is told must be {kinds}")
+    return UnitsInfo(**values)
 
 
 def round_as_stored(model: CodecModel, decoder: Mapping[str, Tensor]) -> CodecModel:

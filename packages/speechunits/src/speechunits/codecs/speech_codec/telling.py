@@ -10,12 +10,16 @@ from speechunits.codecs.speech_codec.guide import Guidance
 from speechunits.codecs.speech_codec.model import CodecModel
 from speechunits.codecs.speech_codec.quantizer import draw_levels
 
-# Shares of a batch. Those of few levels are for the synthesis, whose first level is the surest.
+# Share of a batch.
 _TOLD_NOTHING = 0.1
+# Shares of those that are told. Few levels are what synthesis gives, whose first level is the surest.
 _NO_LEVEL = 0.1
 _ONE_LEVEL = 0.55
-# A language model's codes are never all right: up to this share of an item's first level are other codes.
-_WRONG_CODES = 0.2
+# A language model's codes are often not the right ones: up to this share of an item's first level are others, most of
+# them among the nearest to the right one in its codebook.
+_WRONG_CODES = 0.8
+_NEAR_CODES = 0.75
+_NEIGHBOURS = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,14 +54,30 @@ def tell(model: CodecModel, batch: Batch, chance: torch.Generator) -> Told:
     few = torch.where(kind < _NO_LEVEL, 0, 1)
     used = torch.where(told & (kind < _NO_LEVEL + _ONE_LEVEL), few, used)
     wrong = torch.rand(rows, frames, generator=chance) < _WRONG_CODES * torch.rand(rows, 1, generator=chance)
-    others = codes[0].flatten()[torch.randint(rows * frames, (rows, frames), generator=chance).to(codes.device)]
+    others = _other_codes(model.quantizer.codebooks[0], codes[0], chance)
     # The upper levels say what the right first code left over: beside a wrong one they would mean nothing.
     swapped = (wrong & told[:, None] & (used == 1)[:, None]).to(codes.device)
     codes[0] = torch.where(swapped, others, codes[0])
     known = told.to(codes.device)
+    frames_heard = torch.arange(batch.prompts.shape[1] // model.settings.frame_samples, device=codes.device)
+    heard = frames_heard < batch.prompt_frames[:, None]  # [B, P]; a prompt ends where its recording does
     guidance = Guidance(
         units=torch.where(known[:, None], batch.units, -1),
-        prompt=model.quantizer.decode(model.encode(batch.prompts)),
+        prompt=model.quantizer.decode(model.encode(batch.prompts, heard)),
         prompt_frames=torch.where(known, batch.prompt_frames, 0),
     )
     return Told(model.quantizer.decode(codes, used.to(codes.device)), guidance)
+
+
+def _other_codes(codebook: Tensor, codes: Tensor, chance: torch.Generator) -> Tensor:
+    """A wrong code for each of `[B, T]`: one that is near to it in the codebook `[C, D]`, or any that occurs."""
+    near = min(_NEIGHBOURS, len(codebook) - 1)
+    if not near:
+        return codes
+    distances = torch.cdist(codebook[codes.flatten()], codebook)  # [B T, C]
+    nearest = distances.topk(near + 1, largest=False).indices[:, 1:]  # without itself
+    picks = torch.randint(near, (codes.numel(), 1), generator=chance).to(codes.device)
+    neighbours = nearest.gather(1, picks).view_as(codes)
+    anywhere = codes.flatten()[torch.randint(codes.numel(), codes.shape, generator=chance).to(codes.device)]
+    is_near = (torch.rand(codes.shape, generator=chance) < _NEAR_CODES).to(codes.device)
+    return torch.where(is_near, neighbours, anywhere)

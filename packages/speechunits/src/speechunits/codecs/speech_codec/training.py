@@ -1,6 +1,7 @@
-"""Training a codec from scratch: the loop, a step of it, and the evaluation in between."""
+"""Training a codec: the loop, a step of it, and the evaluation in between."""
 
 import math
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,7 +13,7 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from speechunits.audio import Waveform
-from speechunits.codecs.protocol import SoftCodes, SpokenBy
+from speechunits.codecs.protocol import Codes, SoftCodes, SpokenBy
 from speechunits.codecs.speech_codec.codec import SpeechCodec
 from speechunits.codecs.speech_codec.data import Batch, CodecData, Crops, read_codec_data, read_held_out
 from speechunits.codecs.speech_codec.diary import Diary, Figure, record_run
@@ -32,7 +33,6 @@ from speechunits.codecs.speech_codec.storage import read_codec, round_as_stored,
 from speechunits.codecs.speech_codec.telling import Told, tell
 from speechunits.errors import InputError
 from speechunits.precision import has_bf16
-from speechunits.runs import Units
 
 _CLIP_NORM = 5.0
 _LAST_RATE = 0.02
@@ -63,8 +63,13 @@ def train_speech_codec(settings: CodecTraining, list_path: Path, out: Path) -> P
         if base.told not in (None, data.told):
             given = "none are given" if data.told is None else f"{settings.units} has {data.told}"
             raise InputError(f"{settings.base}: its decoder is told units, {base.told}, and {given}")
-        if data.told is not None:
+        if base.told is not None:
+            settings = replace(settings, guide_steps=0)
+        elif data.told is not None:
             settings = replace(settings, codec=base.settings.guided_by(data.told.clusters))
+    if data.without_units:
+        without = f"{data.without_units} recordings of {list_path} have no units in {settings.units}: left out"
+        print(without, file=sys.stderr)
     out.mkdir(parents=True, exist_ok=True)
     lock = FileLock(out / ".lock")
     try:
@@ -72,7 +77,7 @@ def train_speech_codec(settings: CodecTraining, list_path: Path, out: Path) -> P
     except Timeout as error:
         raise InputError(f"{out}: another process is training here") from error
     with held:  # `with lock` would take it a second time, and give it back once
-        record_run(out, settings, data.digest)
+        record_run(out, settings, data)
         _Run(settings, data, out, base).go_on()
     return out / "codec"
 
@@ -84,7 +89,7 @@ class _Run:
         self._settings, self._out = settings, out
         self._crops = Crops(data.train, settings)
         self._held_out = read_held_out(data.held_out, settings.codec.sample_rate_hz)
-        self._held_out_units = [clip.units for clip in data.held_out]
+        self._held_out_clips = data.held_out
         self._stages = {
             stage.first_step + offset: stage for stage in settings.stages() for offset in range(stage.steps)
         }
@@ -93,7 +98,9 @@ class _Run:
         self._state = TrainingState(settings, self._device, data.told)
         if base is not None:
             # A decoder that has been told nothing lacks a guide; a fresh one changes nothing.
-            self._state.model.load_state_dict(base.state_dict(), strict=False)
+            fresh = self._state.model.state_dict()
+            guide = {name: fresh[name] for name in fresh if name.startswith("decoder.guide.")}
+            self._state.model.load_state_dict(guide | base.state_dict())
         self._state_path = out / "state.safetensors"
 
     def go_on(self) -> None:
@@ -144,21 +151,27 @@ class _Run:
         codec = SpeechCodec(model)
         codes = codec.encode_batch(self._held_out)
         values: dict[str, Figure] = {}
-        for levels in sorted({codec.levels, (codec.levels + 1) // 2}):
+        few = {1} if codec.told is not None else set()
+        for levels in sorted({codec.levels, (codec.levels + 1) // 2} | few):
             decoded = codec.decode_batch([item[:levels] for item in codes])
             values[f"held_out_mel_distance_{levels}"] = self._distance(decoded)
         if codec.told is not None:
-            values["held_out_mel_distance_1"] = self._distance(codec.decode_batch([item[:1] for item in codes]))
-            values["held_out_mel_distance_1_told"] = self._distance(
-                [
-                    codec.decode_told(SoftCodes.certain(item[:1]), SpokenBy(_fit(units, item.shape[1]), item))
-                    for item, units in zip(codes, self._held_out_units, strict=True)
-                    if units is not None
-                ]
-            )
+            told = [
+                codec.decode_told(SoftCodes.certain(item[:1]), self._spoken_by(row, codes))
+                for row, item in enumerate(codes)
+            ]
+            values["held_out_mel_distance_1_told"] = self._distance(told)
         frames = torch.from_numpy(np.concatenate(codes, axis=1))
         values["held_out_perplexities"] = perplexities(frames, codec.codebook_size)
         return values
+
+    def _spoken_by(self, row: int, codes: Sequence[Codes]) -> SpokenBy:
+        """What is told of a held-out clip, with the voice of another one of the same speaker where there is one."""
+        clips, units = self._held_out_clips, self._held_out_clips[row].units
+        voice = (clips[row].source, clips[row].speaker)
+        same = [n for n, clip in enumerate(clips) if n != row and (clip.source, clip.speaker) == voice]
+        frames = codes[row].shape[1]
+        return SpokenBy(np.empty(0, np.int64) if units is None else units[:frames], codes[same[0] if same else row])
 
     def _distance(self, decoded: Sequence[Waveform]) -> float:
         """Mean distance of decoded clips to the held-out ones."""
@@ -292,8 +305,3 @@ def _require_finite(figures: dict[str, Tensor], step: int) -> None:
     for name, value in figures.items():
         if not math.isfinite(float(value)):
             raise FloatingPointError(f"step {step}: {name} is {float(value)}")
-
-
-def _fit(units: Units, frames: int) -> Units:
-    """Units of the first frames; the last one lasts where there are too few."""
-    return np.pad(units[:frames], (0, max(0, frames - units.size)), mode="edge")
