@@ -15,7 +15,7 @@ from speechunits.audio import Waveform, write_wav
 from speechunits.codecs.protocol import SoftCodes, SpokenBy, decode_softly, told_of
 from speechunits.codecs.speech_codec import load_speech_codec
 from speechunits.codecs.speech_codec.codec import SpeechCodec
-from speechunits.codecs.speech_codec.data import Batch, Crops, read_codec_data
+from speechunits.codecs.speech_codec.data import Batch, Crops, Cues, read_codec_data
 from speechunits.codecs.speech_codec.diary import Diary
 from speechunits.codecs.speech_codec.guide import Guidance
 from speechunits.codecs.speech_codec.model import CodecModel
@@ -25,6 +25,8 @@ from speechunits.codecs.speech_codec.telling import _other_codes, tell
 from speechunits.codecs.speech_codec.training import train_speech_codec
 from speechunits.errors import InputError
 from speechunits.extracted import Extracted, ExtractedInfo, UnitsInfo, read_extracted, write_extracted
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 UNITS = UnitsInfo("encoder", "kmeans", 6, 50.0)
 SHAPE = CodecSettings(
@@ -57,12 +59,6 @@ COURSE = CodecTraining(
     checkpoint_minutes=0.0,
     base="base",
 )
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    """Sums over several threads round differently from run to run."""
-    torch.set_num_threads(1)
 
 
 def make_model(settings: CodecSettings, told: UnitsInfo | None = None) -> CodecModel:
@@ -164,11 +160,11 @@ def test_what_is_told_is_the_same_in_a_batch() -> None:
     latent = model.quantizer.decode(heard)
     mask = torch.arange(20) < torch.tensor(frames)[:, None]
     with torch.inference_mode():
-        together = model.decode(codes, mask, Guidance(units, latent, torch.tensor(prompts)))
+        together = model.decoder(model.quantizer.decode(codes), mask, Guidance(units, latent, torch.tensor(prompts)))
         for row, (count, known) in enumerate(zip(frames, prompts, strict=True)):
             prompt = latent[row : row + 1, : max(1, known)]
             guidance = Guidance(units[row : row + 1, :count], prompt, torch.tensor([known]))
-            alone = model.decode(codes[:, row : row + 1, :count], None, guidance)
+            alone = model.decoder(model.quantizer.decode(codes[:, row : row + 1, :count]), None, guidance)
             torch.testing.assert_close(together[row, : count * 320], alone[0], atol=1e-5, rtol=1e-4)
 
 
@@ -241,24 +237,23 @@ def test_it_is_stored_with_what_its_units_are(tmp_path: Path) -> None:
 def test_crops_units_and_prompts_belong_together(clips: Path) -> None:
     settings = course_on(clips, gain_db=0.0, batch_clips=120)
     batch = Crops(read_codec_data(clips, settings).train, settings).batch(1, 0.4)
-    assert batch.units is not None
-    assert batch.prompts is not None
-    assert batch.prompt_frames is not None
-    assert (batch.samples.shape, batch.units.shape, batch.prompts.shape) == ((120, 6400), (120, 20), (120, 3200))
+    cues = batch.cues
+    assert cues is not None
+    assert (batch.samples.shape, cues.units.shape, cues.prompts.shape) == ((120, 6400), (120, 20), (120, 3200))
     middles = batch.samples.view(120, 20, 320)[:, :, 160]
     voices = middles[:, :1].sign()
-    sounding = batch.units >= 0
-    expected = torch.where(sounding, 0.4 * voices + batch.units / 60, 0.0)
+    sounding = cues.units >= 0
+    expected = torch.where(sounding, 0.4 * voices + cues.units / 60, 0.0)
     torch.testing.assert_close(middles, expected, atol=5e-3, rtol=0)  # a resampled step rings
     assert not sounding.all()
     assert (voices == -1).any()
     assert (voices == 1).any()
     # The prompt is of the same speaker, and now and then of another clip.
-    assert torch.equal(batch.prompts[:, 160:161].sign(), voices)
-    assert set(batch.prompt_frames.tolist()) == {8, 10}
-    starts = {round(float(prompt[160]), 2) for prompt in batch.prompts}
+    assert torch.equal(cues.prompts[:, 160:161].sign(), voices)
+    assert set(cues.prompt_frames.tolist()) == {8, 10}
+    starts = {round(float(prompt[160]), 2) for prompt in cues.prompts}
     assert len(starts) > 8
-    short = batch.prompt_frames == 8  # in the one short clip
+    short = cues.prompt_frames == 8  # in the one short clip
     assert short[sounding.all(1)].any()
     assert not short[~sounding.all(1)].any()
 
@@ -268,8 +263,8 @@ def test_without_speakers_a_prompt_is_of_the_same_clip(clips: Path) -> None:
     data = read_codec_data(clips, settings)
     assert len({clip.speaker for clip in data.train}) == 4
     batch = Crops(data.train, settings).batch(1, 0.4)
-    assert batch.prompts is not None
-    assert torch.equal(batch.prompts[:, 160].sign(), batch.samples[:, 160].sign())
+    assert batch.cues is not None
+    assert torch.equal(batch.cues.prompts[:, 160].sign(), batch.samples[:, 160].sign())
 
 
 def test_recordings_without_units_are_left_out(clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -307,31 +302,27 @@ def test_everything_is_told_often_enough(clips: Path) -> None:
     settings = course_on(clips)
     model = make_model(SHAPE.guided_by(6), UNITS)
     rows = 4000
-    batch = Batch(
-        torch.zeros(rows, 640),
-        torch.zeros(rows, 2, dtype=torch.int64),
-        torch.zeros(rows, 320),
-        torch.ones(rows, dtype=torch.int64),
-    )
-    told = tell(model, batch, torch.Generator().manual_seed(settings.seed))
-    assert told.guidance is not None
-    silent = (told.guidance.units == -1).all(1)
-    assert torch.equal(silent, told.guidance.prompt_frames == 0)
+    cues = Cues(torch.zeros(rows, 2, dtype=torch.int64), torch.zeros(rows, 320), torch.ones(rows, dtype=torch.int64))
+    batch = Batch(torch.zeros(rows, 640), cues)
+    given, guidance = tell(model, batch, torch.Generator().manual_seed(settings.seed))
+    assert guidance is not None
+    silent = (guidance.units == -1).all(1)
+    assert torch.equal(silent, guidance.prompt_frames == 0)
     assert 0.08 < silent.float().mean() < 0.12
     # All crops are alike, so each number of levels has a latent of its own; no level at all is zero.
     codes = model.encode(batch.samples[:1])
     levels = {0: torch.zeros(2, 8)} | {n: model.quantizer.decode(codes[:n])[0] for n in (1, 2, 3)}
-    alike = {n: (told.latent == latent).all(2).all(1) for n, latent in levels.items()}
+    alike = {n: (given == latent).all(2).all(1) for n, latent in levels.items()}
     shares = {n: float(rows.float().mean()) for n, rows in alike.items()}
     # What is like none of them has a wrong code in its only level.
-    others = told.latent[~torch.stack(list(alike.values())).any(0)]
+    others = given[~torch.stack(list(alike.values())).any(0)]
     assert 0.2 < len(others) / rows < 0.4
     assert (others[:, :, None] == model.quantizer.codebooks[0]).all(3).any(2).all()
     assert 0.07 < shares[0] < 0.11
     assert shares[1] > 0.2
     assert shares[2] > 0.03
     assert shares[3] > 0.15
-    assert not (told.latent[silent] == 0).all(2).any()  # who is told nothing hears something
+    assert not (given[silent] == 0).all(2).any()  # who is told nothing hears something
 
 
 def test_wrong_codes_are_mostly_near_ones() -> None:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -37,6 +37,8 @@ from speechunits.codecs.speech_codec.state import TrainingState
 from speechunits.codecs.speech_codec.storage import round_as_stored
 from speechunits.codecs.speech_codec.training import Trainer, _rate_factor, train_speech_codec
 from speechunits.errors import InputError
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 TINY = CodecTraining(
     codec=CodecSettings(
@@ -82,15 +84,6 @@ def clips(tmp_path_factory: pytest.TempPathFactory, make_waveform: Callable[...,
         rows.append(f"{number}.wav\t{source}")
     (folder / "list.tsv").write_text("\n".join(rows) + "\n")
     return folder / "list.tsv"
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Sums over several threads round differently from run to run."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def read_figures(out: Path) -> list[dict[str, object]]:
@@ -314,7 +307,7 @@ def test_crops_depend_on_the_seed_and_the_step_alone(clips: Path) -> None:
     crops = Crops(data.train, TINY)
     batch = crops.batch(5, 0.3)
     assert batch.samples.shape == (2, 4800)
-    assert batch.units is None
+    assert batch.cues is None
     assert torch.equal(batch.samples, Crops(data.train, TINY).batch(5, 0.3).samples)
     assert not torch.equal(batch.samples, crops.batch(6, 0.3).samples)
     assert not torch.equal(batch.samples, Crops(data.train, replace(TINY, seed=1)).batch(5, 0.3).samples)

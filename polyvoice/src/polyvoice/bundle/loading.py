@@ -10,8 +10,6 @@ from polyvoice.bundle.manifest import BundleManifest, read_manifest, resolve_ins
 from polyvoice.errors import InputError
 from polyvoice.stages.duration.decoding import DurationModel
 from polyvoice.stages.duration.means import MeanDurations
-from polyvoice.stages.synthesize.first_level import FirstLevelModel
-from polyvoice.stages.synthesize.other_levels import OtherLevelsModel
 from polyvoice.stages.synthesize.synthesizer import Synthesizer
 from polyvoice.stages.translate.decoding import UnitTranslator
 from speechunits.codecs.load import load_codec
@@ -87,18 +85,13 @@ class Bundle:
     @cached_property
     def synthesizer(self) -> Synthesizer:
         """Units to codes of all levels; errors as for `Synthesizer.load`."""
-        stage = self._stage("other_levels") if "other_levels" in self.manifest.stages else None
-        others = None if stage is None else OtherLevelsModel.load(stage, self.device)
-        return Synthesizer(self._first_level, others)
+        others = self._stage("other_levels") if "other_levels" in self.manifest.stages else None
+        return Synthesizer.load(self._stage("first_level"), others, self.device)
 
     @cached_property
     def first_level_synthesizer(self) -> Synthesizer:
         """Units to codes of level 0; errors as for `Synthesizer.load`."""
-        return Synthesizer(self._first_level, None)
-
-    @cached_property
-    def _first_level(self) -> FirstLevelModel:
-        return FirstLevelModel.load(self._stage("first_level"), self.device)
+        return Synthesizer.load(self._stage("first_level"), None, self.device)
 
     def _stage(self, stage: str) -> Path:
         [part] = [part for name, part in self.manifest.stages.items() if name == stage]

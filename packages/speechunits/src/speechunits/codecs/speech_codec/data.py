@@ -50,6 +50,11 @@ class Clip:
         """Length in seconds."""
         return self.samples / self.rate_hz
 
+    @property
+    def voice(self) -> tuple[str, str]:
+        """Who speaks; two sources may call two speakers the same."""
+        return self.source, self.speaker
+
 
 @dataclass(frozen=True)
 class CodecData:
@@ -73,25 +78,39 @@ class CodecData:
 
 
 @dataclass(frozen=True, eq=False)
+class Cues:
+    """What a decoder may be told of crops.
+
+    Attributes:
+        units: one a code frame, `[B, T]` int64, -1 behind a clip's end.
+        prompts: speech of the same voices, `[B, M]` float32, M whole code frames.
+        prompt_frames: how many code frames of each prompt are sound, `[B]` int64.
+    """
+
+    units: Tensor
+    prompts: Tensor
+    prompt_frames: Tensor
+
+    def to(self, device: torch.device) -> "Cues":
+        """The same on a device."""
+        return Cues(self.units.to(device), self.prompts.to(device), self.prompt_frames.to(device))
+
+
+@dataclass(frozen=True, eq=False)
 class Batch:
     """Crops of one step.
 
     Attributes:
         samples: `[B, N]` float32, N whole code frames.
-        units: one a code frame, `[B, T]` int64, -1 behind a clip's end; None where decoders are told none.
-        prompts: speech of the same voices, `[B, M]` float32, M whole code frames; None with the other.
-        prompt_frames: how many code frames of each prompt are sound, `[B]` int64; None with the others.
+        cues: what a decoder may be told of them; None where there are no units.
     """
 
     samples: Tensor
-    units: Tensor | None = None
-    prompts: Tensor | None = None
-    prompt_frames: Tensor | None = None
+    cues: Cues | None = None
 
     def to(self, device: torch.device) -> "Batch":
         """The batch on a device."""
-        parts = (self.samples, self.units, self.prompts, self.prompt_frames)
-        return Batch(*(None if part is None else part.to(device) for part in parts))  # type: ignore[arg-type]
+        return Batch(self.samples.to(device), self.cues and self.cues.to(device))
 
 
 def read_codec_data(list_path: Path, settings: CodecTraining) -> CodecData:
@@ -188,7 +207,7 @@ class Crops:
         self._voices: dict[tuple[str, str], list[Clip]] = {}
         for clip in clips:
             sources.setdefault(clip.source, []).append(clip)
-            self._voices.setdefault((clip.source, clip.speaker), []).append(clip)
+            self._voices.setdefault(clip.voice, []).append(clip)
         self._sources = [sources[name] for name in sorted(sources)]
         # A clip is drawn as often as its length asks for, so that every second of a source counts the same.
         self._shares = [_shares(source) for source in self._sources]
@@ -221,7 +240,7 @@ class Crops:
                 first = round(start / clip.rate_hz * codec.frame_rate_hz)
                 found = clip.units[first : first + frames]
                 told[: found.size] = found
-        return Batch(samples, torch.from_numpy(units), *self._prompts(clips, chance))
+        return Batch(samples, Cues(torch.from_numpy(units), *self._prompts(clips, chance)))
 
     def _prompts(self, clips: Sequence[Clip], chance: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Speech in the voices of clips, `[B, M]`, and how many of its code frames are sound, `[B]`."""
@@ -230,7 +249,7 @@ class Crops:
         rows = np.zeros((len(clips), frames * codec.frame_samples), dtype=np.float32)
         counts = []
         for row, clip in zip(rows, clips, strict=True):
-            voice = self._voices[clip.source, clip.speaker]
+            voice = self._voices[clip.voice]
             others = [other for other in voice if other is not clip] or voice
             prompt = others[int(chance.integers(len(others)))]
             position, gain_db = chance.random(), chance.uniform(-settings.gain_db, settings.gain_db)

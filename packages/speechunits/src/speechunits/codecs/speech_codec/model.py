@@ -53,9 +53,9 @@ class CodecModel(nn.Module):
         """Return codes `[K, B, T]`."""
         return self.quantizer.encode(self.whitening(self.encoder(samples, mask)))
 
-    def decode(self, codes: Tensor, mask: Tensor | None = None, guidance: Guidance | None = None) -> Tensor:
+    def decode(self, codes: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return waveforms `[B, N]` of codes `[K', B, T]`, the first K' of K levels."""
-        return self.decoder(self.quantizer.decode(codes), mask, guidance)  # type: ignore[no-any-return]
+        return self.decoder(self.quantizer.decode(codes), mask)  # type: ignore[no-any-return]
 
     def freeze_codes(self) -> None:
         """Take encoder, whitening and quantiser out of training, and round them as they will be stored.
@@ -124,14 +124,15 @@ class Decoder(nn.Module):
         """Return the waveform `[B, N]`, float32; a decoder that can be told nothing heeds no guidance."""
         fine_mask = None if mask is None else mask.repeat_interleave(2, dim=1)  # [B, 2 T]
         hidden = self.start_norm(self.start(latent, mask))
-        styles: Sequence[Tensor | None] = [None] * (len(self.coarse) + len(self.fine))
+        split = len(self.coarse)
+        styles: Sequence[Tensor | None] = [None] * (split + len(self.fine))
         if self.guide is not None:
             hidden, styles = self.guide(hidden, mask, guidance or Guidance.nothing(latent))
-        for block, style in zip(self.coarse, styles, strict=False):
+        for block, style in zip(self.coarse, styles[:split], strict=True):
             hidden = block(hidden, mask, style)
         rows, frames, width = hidden.shape
         hidden = self.widen(hidden).view(rows, 2 * frames, width)  # [B, 2 T, W]
-        for block, style in zip(self.fine, styles[len(self.coarse) :], strict=True):
+        for block, style in zip(self.fine, styles[split:], strict=True):
             hidden = block(hidden, fine_mask, style)
         log_magnitude, phase = self.end(self.end_norm(hidden)).float().chunk(2, dim=-1)  # each [B, 2 T, bins]
         spectra = torch.polar(log_magnitude.clamp(max=_HIGHEST_LOG_MAGNITUDE).exp(), phase)

@@ -143,10 +143,10 @@ class ResidualQuantizer(nn.Module):
         Returns:
             The latent `[B, T, D]`.
         """
-        vectors = (F.embedding(values, book) for values, book in zip(codes, self.codebooks, strict=False))
-        latent = codes.new_zeros((), dtype=self.codebooks.dtype)
-        for level, vector in enumerate(vectors):
-            latent = latent + (vector if used is None else vector * (used > level)[:, None, None])
+        latent = self.codebooks.new_zeros(())
+        for level, values in enumerate(codes):
+            vectors = F.embedding(values, self.codebooks[level])
+            latent = latent + (vectors if used is None else vectors * (used > level)[:, None, None])
         return latent
 
     def forward(self, latent: Tensor, used: Tensor, chance: torch.Generator | None) -> Quantized:

@@ -1,7 +1,5 @@
 """What a decoder is told in training: mostly one level, units and a voice, and everything else often enough."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
@@ -22,33 +20,24 @@ _NEAR_CODES = 0.75
 _NEIGHBOURS = 32
 
 
-@dataclass(frozen=True, eq=False)
-class Told:
-    """What a decoder gets of a batch.
-
-    Attributes:
-        latent: `[B, T, D]`.
-        guidance: what is told beside it; None for a decoder that is told nothing.
-    """
-
-    latent: Tensor
-    guidance: Guidance | None
-
-
 @torch.no_grad()
-def tell(model: CodecModel, batch: Batch, chance: torch.Generator) -> Told:
+def tell(model: CodecModel, batch: Batch, chance: torch.Generator) -> tuple[Tensor, Guidance | None]:
     """Choose how much a decoder gets to know of each item of a batch.
 
     Args:
         model: a codec whose codes are final.
         batch: crops.
         chance: on the CPU.
+
+    Returns:
+        The latent `[B, T, D]`, and what is told beside it; None for a decoder that is told nothing.
     """
+    cues = batch.cues
     codes = model.encode(batch.samples)  # [K, B, T], in float32, as they will be made later
     levels, rows, frames = codes.shape
     used = draw_levels(rows, levels, chance)
-    if batch.units is None or batch.prompts is None or batch.prompt_frames is None:
-        return Told(model.quantizer.decode(codes, used.to(codes.device)), None)
+    if cues is None:
+        return model.quantizer.decode(codes, used.to(codes.device)), None
     told = torch.rand(rows, generator=chance) >= _TOLD_NOTHING
     kind = torch.rand(rows, generator=chance)
     few = torch.where(kind < _NO_LEVEL, 0, 1)
@@ -59,14 +48,14 @@ def tell(model: CodecModel, batch: Batch, chance: torch.Generator) -> Told:
     swapped = (wrong & told[:, None] & (used == 1)[:, None]).to(codes.device)
     codes[0] = torch.where(swapped, others, codes[0])
     known = told.to(codes.device)
-    frames_heard = torch.arange(batch.prompts.shape[1] // model.settings.frame_samples, device=codes.device)
-    heard = frames_heard < batch.prompt_frames[:, None]  # [B, P]; a prompt ends where its recording does
+    frames_heard = torch.arange(cues.prompts.shape[1] // model.settings.frame_samples, device=codes.device)
+    heard = frames_heard < cues.prompt_frames[:, None]  # [B, P]; a prompt ends where its recording does
     guidance = Guidance(
-        units=torch.where(known[:, None], batch.units, -1),
-        prompt=model.quantizer.decode(model.encode(batch.prompts, heard)),
-        prompt_frames=torch.where(known, batch.prompt_frames, 0),
+        units=torch.where(known[:, None], cues.units, -1),
+        prompt=model.quantizer.decode(model.encode(cues.prompts, heard)),
+        prompt_frames=torch.where(known, cues.prompt_frames, 0),
     )
-    return Told(model.quantizer.decode(codes, used.to(codes.device)), guidance)
+    return model.quantizer.decode(codes, used.to(codes.device)), guidance
 
 
 def _other_codes(codebook: Tensor, codes: Tensor, chance: torch.Generator) -> Tensor:

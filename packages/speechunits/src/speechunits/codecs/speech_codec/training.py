@@ -30,7 +30,7 @@ from speechunits.codecs.speech_codec.quantizer import covariance_penalty, draw_l
 from speechunits.codecs.speech_codec.settings import CodecTraining, Stage
 from speechunits.codecs.speech_codec.state import TrainingState, read_step
 from speechunits.codecs.speech_codec.storage import read_codec, round_as_stored, write_codec
-from speechunits.codecs.speech_codec.telling import Told, tell
+from speechunits.codecs.speech_codec.telling import tell
 from speechunits.errors import InputError
 from speechunits.precision import has_bf16
 
@@ -60,13 +60,7 @@ def train_speech_codec(settings: CodecTraining, list_path: Path, out: Path) -> P
         settings = replace(settings, codec=base.settings)
     data = read_codec_data(list_path, settings)
     if base is not None:
-        if base.told not in (None, data.told):
-            given = "none are given" if data.told is None else f"{settings.units} has {data.told}"
-            raise InputError(f"{settings.base}: its decoder is told units, {base.told}, and {given}")
-        if base.told is not None:
-            settings = replace(settings, guide_steps=0)
-        elif data.told is not None:
-            settings = replace(settings, codec=base.settings.guided_by(data.told.clusters))
+        settings = _going_on_from(base, settings, data)
     if data.without_units:
         without = f"{data.without_units} recordings of {list_path} have no units in {settings.units}: left out"
         print(without, file=sys.stderr)
@@ -80,6 +74,16 @@ def train_speech_codec(settings: CodecTraining, list_path: Path, out: Path) -> P
         record_run(out, settings, data)
         _Run(settings, data, out, base).go_on()
     return out / "codec"
+
+
+def _going_on_from(base: CodecModel, settings: CodecTraining, data: CodecData) -> CodecTraining:
+    """The settings of a run whose decoder goes on from a base's, which may have learned to be told units."""
+    if base.told not in (None, data.told):
+        given = "none are given" if data.told is None else f"{settings.units} has {data.told}"
+        raise InputError(f"{settings.base}: its decoder is told units, {base.told}, and {given}")
+    if base.told is not None:
+        return replace(settings, guide_steps=0)
+    return settings if data.told is None else replace(settings, codec=base.settings.guided_by(data.told.clusters))
 
 
 class _Run:
@@ -168,8 +172,7 @@ class _Run:
     def _spoken_by(self, row: int, codes: Sequence[Codes]) -> SpokenBy:
         """What is told of a held-out clip, with the voice of another one of the same speaker where there is one."""
         clips, units = self._held_out_clips, self._held_out_clips[row].units
-        voice = (clips[row].source, clips[row].speaker)
-        same = [n for n, clip in enumerate(clips) if n != row and (clip.source, clip.speaker) == voice]
+        same = [n for n, clip in enumerate(clips) if n != row and clip.voice == clips[row].voice]
         frames = codes[row].shape[1]
         return SpokenBy(np.empty(0, np.int64) if units is None else units[:frames], codes[same[0] if same else row])
 
@@ -209,13 +212,13 @@ class Trainer:
         settings, state, samples = self._settings, self._state, batch.samples
         chance = torch.Generator().manual_seed(_mix(settings.seed, step))
         if stage.codes_are_final:
-            told, regularizer = tell(state.model, batch, chance), samples.new_zeros(())
+            latent, guidance = tell(state.model, batch, chance)
+            regularizer = samples.new_zeros(())
             figures: dict[str, Tensor] = {}
         else:
-            latent, regularizer, figures = self._encode(step, samples, chance)
-            told = Told(latent, None)
+            (latent, regularizer, figures), guidance = self._encode(step, samples, chance), None
         with self._autocast():
-            decoded = state.model.decoder(told.latent, None, told.guidance)
+            decoded = state.model.decoder(latent, None, guidance)
         figures["mel"] = mel_loss(decoded, samples, settings.codec.sample_rate_hz)
         loss = stage.mel_weight * figures["mel"] + regularizer
         if state.discriminators is None:
