@@ -22,8 +22,9 @@ from polyvoice.cli.main import run
 from polyvoice.corpus.manifest import PairRow, write_manifest
 from polyvoice.errors import InputError
 from polyvoice.pipeline import translator as translator_module
-from polyvoice.pipeline.settings import PipelineOptions
+from polyvoice.pipeline.settings import VIEWS, PipelineOptions
 from polyvoice.pipeline.translator import SpeechTranslator
+from polyvoice.pipeline.views import views_of
 from polyvoice.provenance import read_comment, synthetic_tag
 from polyvoice.stages.duration.decoding import DurationModel
 from polyvoice.stages.duration.means import MeanDurations
@@ -161,7 +162,7 @@ def bundle(corpus: list[tuple[Units, Units, int]], tmp_path_factory: pytest.Temp
 
 @pytest.fixture(scope="module")
 def system(bundle: Bundle) -> SpeechTranslator:
-    return SpeechTranslator(bundle, PipelineOptions(temperature=0.0))
+    return SpeechTranslator(bundle, PipelineOptions(temperature=0.0, views=1))
 
 
 def unit_errors(found: Sequence[int], wanted: Sequence[int]) -> int:
@@ -191,6 +192,35 @@ def test_twenty_learned_sentences_come_out_as_speech(
     assert errors / total < 0.05
     assert right_voice >= 18
     assert np.mean([0.8 <= ratio <= 1.2 for ratio in lengths]) >= 0.9
+
+
+@pytest.mark.slow
+def test_most_views_of_a_recording_decide_what_was_heard(
+    bundle: Bundle, corpus: list[tuple[Units, Units, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, other = (Waveform(tones(corpus[number][0], 0), RATE_HZ) for number in (0, 1))
+    said = [deduplicate(corpus[number][1]).units.tolist() for number in (0, 1)]
+    system = SpeechTranslator(bundle, PipelineOptions(temperature=0.0, views=3))
+    for views, meant in (([ours, other, ours], said[0]), ([ours, other, other], said[1])):
+        monkeypatch.setattr(translator_module, "views_of", lambda waveform, count, views=views: views[:count])
+        made = system.translate(ours, "zh", "en", seed=0)
+        assert made.runs is not None
+        assert made.runs.units.tolist() == meant
+
+
+def test_views_say_the_same_at_other_speeds_and_in_other_frames() -> None:
+    recording = Waveform(tones([8] * 50, 0), RATE_HZ)  # one second of 1,000 Hz
+    views = views_of(recording, len(VIEWS))
+    assert views[0] is recording
+    assert [view.samples.size for view in views_of(recording, 2)] == [view.samples.size for view in views[:2]]
+    for view, made in zip(VIEWS, views, strict=True):
+        assert made.duration_s == pytest.approx(1 / view.speed + view.delay_s, abs=1e-3)
+        spectrum = np.abs(np.fft.rfft(made.samples))
+        assert spectrum.argmax() / made.duration_s == pytest.approx(1000 * view.speed, rel=0.002)
+        assert not made.samples[: round(view.delay_s * RATE_HZ)].any()
+    for wrong in (0, len(VIEWS) + 1):
+        with pytest.raises(InputError, match="views"):
+            PipelineOptions(views=wrong)
 
 
 @pytest.mark.slow
@@ -240,7 +270,7 @@ def test_a_long_recording_is_translated_in_pieces_and_joined_with_its_pauses(
 
 @pytest.mark.slow
 def test_the_same_seed_gives_the_same_speech(bundle: Bundle, corpus: list[tuple[Units, Units, int]]) -> None:
-    drawn = SpeechTranslator(bundle, PipelineOptions(temperature=1.0, top_p=1.0))
+    drawn = SpeechTranslator(bundle, PipelineOptions(temperature=1.0, top_p=1.0, views=1))
     recording = Waveform(tones(corpus[0][0], 0), RATE_HZ)
     one, same = (drawn.translate(recording, "zh", "en", seed=3).waveform for _ in range(2))
     assert one is not None
@@ -250,7 +280,7 @@ def test_the_same_seed_gives_the_same_speech(bundle: Bundle, corpus: list[tuple[
 
 @pytest.mark.slow
 def test_mean_durations_stand_in_for_the_model(bundle: Bundle, corpus: list[tuple[Units, Units, int]]) -> None:
-    plain = SpeechTranslator(bundle, PipelineOptions(temperature=0.0, durations="mean"))
+    plain = SpeechTranslator(bundle, PipelineOptions(temperature=0.0, durations="mean", views=1))
     source = corpus[0][0]
     made = plain.translate(Waveform(tones(source, 0), RATE_HZ), "zh", "en", seed=0)
     assert made.runs is not None
@@ -285,7 +315,7 @@ def test_the_command_writes_speech_and_says_how(
     monkeypatch.setattr("polyvoice.bundle.load", lambda folder, device: bundle)
     write_wav(tmp_path / "in.wav", Waveform(tones(corpus[0][0], 0), RATE_HZ), "FLOAT")
     arguments = ["translate", str(tmp_path / "in.wav"), str(tmp_path / "out.wav"), "--to", "en", "--bundle", "any"]
-    assert run([*arguments, "--temperature", "0", "--json"]) == 0
+    assert run([*arguments, "--temperature", "0", "--views", "1", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     [piece] = told["pieces"]
     spoken = read_audio(tmp_path / "out.wav")

@@ -118,6 +118,31 @@ def test_beams_and_draws(translator: UnitTranslator, pairs: list[SpokenPair]) ->
     assert best.units.tolist() == units_of(pair.target).tolist()
 
 
+@pytest.mark.parametrize("beams", [1, 3])
+def test_several_views_of_an_utterance_are_read_as_one(
+    translator: UnitTranslator, pairs: list[SpokenPair], beams: int
+) -> None:
+    pair, other = pairs[0], next(each for each in pairs if each.source.text != pairs[0].source.text)
+    units, way = units_of(pair.source), (pair.source.language, pair.target.language)
+    how = TranslateOptions(route="chain", beams=beams)
+    alone = translator.translate(units, *way, options=how)
+    twice = translator.translate_views([units, units], *way, options=how)
+    assert (twice.text_heard, twice.units.tolist()) == (alone.text_heard, alone.units.tolist())
+    if beams > 1:  # both are found by the same search
+        assert twice.log_probability == pytest.approx(alone.log_probability, abs=1e-3)
+    # One view in three says something else, and is outvoted; two that differ in a unit each are read alike.
+    misheard = translator.translate_views([units, units_of(other.source), units], *way, options=how)
+    assert misheard.text_heard == pair.source.text
+    assert misheard.log_probability < twice.log_probability
+    changed = [np.delete(units, 1), np.delete(units, -2)]
+    assert translator.translate_views(changed, *way, options=how).text_heard == pair.source.text
+    for wrong in (TranslateOptions(temperature=1.0), TranslateOptions(samples=2)):
+        with pytest.raises(InputError, match="several views are read by a beam search"):
+            translator.translate_views([units, units], *way, options=wrong)
+    with pytest.raises(InputError, match="nothing to read"):
+        translator.translate_views([units, units[:0]], *way, options=how)
+
+
 def test_output_is_limited_by_the_length_of_the_source(translator: UnitTranslator, pairs: list[SpokenPair]) -> None:
     pair = pairs[0]
     way = (pair.source.language, pair.target.language)

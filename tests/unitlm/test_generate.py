@@ -84,30 +84,36 @@ def test_sampling_repeats_with_its_seed(make_decoder: Callable[..., Decoder]) ->
 
 
 @pytest.mark.parametrize("length_penalty", [0.0, 1.0, -0.5])
+@pytest.mark.parametrize("prompts", [[[9, 10]], [[9, 10], [11, 12, 13], [3]]], ids=["one", "versions"])
 @pytest.mark.parametrize("seed", range(3))
 @torch.no_grad()
 def test_beam_search_equals_exhaustive_search_on_a_toy(
-    make_decoder: Callable[..., Decoder], seed: int, length_penalty: float
+    make_decoder: Callable[..., Decoder], seed: int, prompts: list[list[int]], length_penalty: float
 ) -> None:
-    model, choices, limit, prompt = make_decoder(seed), Choices(5, 8, end=1), 4, [9, 10]
+    model, choices, limit = make_decoder(seed), Choices(5, 8, end=1), 4
     candidates = []
     for length in range(limit + 1):
         for units in itertools.product(range(5, 8), repeat=length):
-            sequence = [*prompt, *units, 1]
-            log_probabilities = F.log_softmax(model(torch.tensor([sequence]))[0][:, [5, 6, 7, 1]], dim=-1)
-            columns = [{5: 0, 6: 1, 7: 2, 1: 3}[unit] for unit in sequence[len(prompt) :]]
-            score = sum(float(log_probabilities[len(prompt) - 1 + i, column]) for i, column in enumerate(columns))
+            written = [*units, 1]
+            each = []
+            for prompt in prompts:
+                logits = model(torch.tensor([[*prompt, *written]]))[0][len(prompt) - 1 : -1, [5, 6, 7, 1]]
+                each.append(F.softmax(logits, dim=-1))
+            mean = torch.stack(each).prod(dim=0) ** (1 / len(each))
+            mean = mean / mean.sum(dim=-1, keepdim=True)
+            columns = [{5: 0, 6: 1, 7: 2, 1: 3}[unit] for unit in written]
+            score = sum(float(mean[i, column].log()) for i, column in enumerate(columns))
             candidates.append((score / (length + 1) ** length_penalty, units, score))
     candidates.sort(key=lambda candidate: -candidate[0])
-    found = beam_search(model, prompt, choices, beams=3**limit, limit=limit, length_penalty=length_penalty)
+    found = beam_search(model, prompts, choices, beams=3**limit, limit=limit, length_penalty=length_penalty)
     for (_, units, score), hypothesis in zip(candidates[:10], found, strict=False):
         assert hypothesis.ids == units
         assert hypothesis.log_probability == pytest.approx(score, abs=1e-4)
 
 
 def test_one_beam_is_never_better_than_many(decoder: Decoder) -> None:
-    narrow = beam_search(decoder, [3, 4], CHOICES, beams=1, limit=12)[0]
-    wide = beam_search(decoder, [3, 4], CHOICES, beams=16, limit=12)[0]
+    narrow = beam_search(decoder, [[3, 4]], CHOICES, beams=1, limit=12)[0]
+    wide = beam_search(decoder, [[3, 4]], CHOICES, beams=16, limit=12)[0]
     assert wide.log_probability >= narrow.log_probability
 
 
@@ -195,7 +201,7 @@ def test_drafts_and_beams_keep_to_the_limit(make_decoder: Callable[..., Decoder]
             model, [7, 8], CHOICES, [[*whole.ids, *range(5, 40)]], limit=limit, lookahead=1000
         )
         assert (drafted.continuation.ids, drafted.continuation.ended) == (plain.ids, plain.ended)
-        assert all(len(found.ids) <= limit for found in beam_search(model, [7, 8], CHOICES, beams=50, limit=limit))
+        assert all(len(found.ids) <= limit for found in beam_search(model, [[7, 8]], CHOICES, beams=50, limit=limit))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
@@ -234,8 +240,8 @@ def test_calls_that_make_no_sense_are_refused(decoder: Decoder) -> None:
     with pytest.raises(InputError, match="lookahead must not be negative"):
         generate_with_drafts(decoder, [1], CHOICES, [], limit=3, lookahead=-1)
     with pytest.raises(InputError, match="beams must be at least 1"):
-        beam_search(decoder, [1], CHOICES, beams=0, limit=3)
+        beam_search(decoder, [[1]], CHOICES, beams=0, limit=3)
     with pytest.raises(InputError, match="end token"):
-        beam_search(decoder, [1], Choices(5, 8, end=None), beams=2, limit=3)
+        beam_search(decoder, [[1]], Choices(5, 8, end=None), beams=2, limit=3)
     with pytest.raises(InputError, match="outside of the alphabet"):
         generate_with_drafts(decoder, [1], CHOICES, [[2]], limit=3)

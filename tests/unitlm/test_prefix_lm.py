@@ -104,7 +104,9 @@ def test_beam_search_equals_exhaustive_search(make_decoder: Callable[..., Decode
             places = enumerate(ids[len(prompt) :], start=len(prompt) - 1)
             candidates.append((sum(float(scores[place, columns[unit]]) for place, unit in places), units))
     candidates.sort(reverse=True)
-    found = beam_search(model, prompt, choices, beams=3**limit, limit=limit, prefix=prefix)
+    found = beam_search(
+        model, [prompt], choices, beams=3**limit, limit=limit, prefixes=None if prefix is None else [prefix]
+    )
     assert [hypothesis.ids for hypothesis in found[:10]] == [units for _, units in candidates[:10]]
     best = [score for score, _ in candidates[:10]]
     assert [hypothesis.log_probability for hypothesis in found[:10]] == pytest.approx(best, abs=1e-4)

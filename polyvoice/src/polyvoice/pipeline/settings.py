@@ -12,13 +12,32 @@ Durations = Literal["model", "mean"]
 
 
 @dataclass(frozen=True)
+class View:
+    """A version of a recording that says the same.
+
+    Attributes:
+        speed: played so many times as fast; pitch moves along.
+        delay_s: silence in front: other frames.
+    """
+
+    speed: float = 1.0
+    delay_s: float = 0.0
+
+
+VIEWS = (View(), View(1.05), View(0.95), View(delay_s=0.01), View(1.1), View(0.9), View(delay_s=0.005))
+"""In the order in which they are heard; the delays are half and a quarter of a frame of 50 Hz."""
+
+
+@dataclass(frozen=True)
 class PipelineOptions:
     """How speech is translated.
 
     Attributes:
         route: `direct` from units to units, or `chain` by way of the text of both languages; `auto` is what
             the bundle's maker chose for the direction.
-        beams: hypotheses of the translation's beam search; 1 takes the most probable unit each time.
+        views: how many views of the recording are heard as one, of at most 7: itself, a little faster and slower,
+            and beginning within a frame. More of them mishear less, and each costs the time of the encoder.
+        beams: hypotheses of the translation's beam search; 1 keeps the most probable one.
         durations: `model` predicts how long each unit lasts; `mean` takes its mean length in training, scaled to the
             source's length.
         temperature: of drawing the codec's first level; 0 takes the most probable code.
@@ -37,6 +56,7 @@ class PipelineOptions:
     """
 
     route: Route = "auto"
+    views: int = len(VIEWS)
     beams: int = 1
     durations: Durations = "model"
     temperature: float = 0.7
@@ -48,9 +68,11 @@ class PipelineOptions:
     longest_voice_s: float = 4.0
 
     def __post_init__(self) -> None:
-        for name in ("beams", "best_of"):
+        for name in ("views", "beams", "best_of"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.views > len(VIEWS):
+            raise InputError(f"views: there are {len(VIEWS)}, not {self.views}")
         for name in ("longest_piece_s", "pause_s", "longest_voice_s"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} must be above 0, got {getattr(self, name):g}")

@@ -16,6 +16,7 @@ from polyvoice.evaluation.translator import Translated
 from polyvoice.pipeline.join import Spoken, join_pieces
 from polyvoice.pipeline.settings import PipelineOptions
 from polyvoice.pipeline.timing import Stopwatch
+from polyvoice.pipeline.views import views_of
 from polyvoice.stages.synthesize.synthesizer import OtherLevels, SynthesisOptions, Synthesizer
 from polyvoice.stages.translate.decoding import TranslateOptions, Translation
 from speechunits.audio import Waveform, resample
@@ -193,12 +194,13 @@ class SpeechTranslator:
         bundle, options = self._bundle, self._options
         watch = Stopwatch()
         with watch.time("encode"):
-            frames = self._units(waveform)
-        heard = deduplicate(frames)
+            views = [deduplicate(self._units(each)) for each in views_of(waveform, options.views)]
+        heard = views[0]
         with watch.time("translate"):
             route = bundle.manifest.choose_route(source, target) if options.route == "auto" else options.route
             how = TranslateOptions(route=route, beams=options.beams)
-            translation = bundle.translator.translate(heard.units, source, target, options=how, seed=seed)
+            units = [view.units for view in views]
+            translation = bundle.translator.translate_views(units, source, target, options=how, seed=seed)
         if not translation.units.size:
             nothing = Runs(np.empty(0, np.int64), np.empty(0, np.int64))
             return Piece(segment, heard, translation, nothing, None, watch.seconds)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, cast
 
@@ -41,7 +41,9 @@ class TranslateOptions:
 
     Attributes:
         route: `direct` from units to units, or `chain` by way of the text of both languages.
-        beams: hypotheses of a beam search; 1 takes or draws one unit after the other.
+        beams: hypotheses of a beam search; 1 takes or draws one unit after the other. Several views of an utterance
+            are read by beam search, with one beam, too. What is said is searched for so: the texts of the chain, or the
+            units of the direct route; units of a text are written one after the other.
         length_penalty: of the beam search; 0 ranks by probability, 1 by mean log-probability a unit.
         temperature: of drawing; 0 takes the most probable unit.
         top_k: draw from the k most probable only; 0: all.
@@ -108,9 +110,17 @@ class Translation:
 
 @dataclass
 class _Row:
-    """A case whose slots are being filled."""
+    """A case whose slots are being filled.
 
-    values: dict[str, Content]
+    Attributes:
+        views: what is given, in each of its views: mostly there is one.
+        written: the slots that are filled.
+        log_probability: of all of them, in nats.
+        ended: whether all ended by themselves.
+    """
+
+    views: Sequence[Content]
+    written: dict[str, Content] = field(default_factory=dict)
     log_probability: float = 0.0
     ended: bool = True
 
@@ -161,7 +171,32 @@ class UnitTranslator:
         Raises:
             InputError: there are no units, or the model was not trained for this.
         """
-        return self.translate_batch([units], source, target, options=options, seed=seed)[0]
+        return self.translate_views([units], source, target, options=options, seed=seed)
+
+    def translate_views(
+        self,
+        views: Sequence[Units],
+        source: str,
+        target: str,
+        *,
+        options: TranslateOptions = STANDARD,
+        seed: int = 0,
+    ) -> Translation:
+        """S2ST of one utterance that was encoded several times, as after small changes of its sound.
+
+        What changes from view to view is not what was said: averaged over them, less is misheard.
+
+        Args:
+            views: units `[S]` of each view; the rest is as for `translate`.
+            source: the source language.
+            target: the target language.
+            options: how.
+            seed: of drawing.
+
+        Raises:
+            InputError: as for `translate`, or several views are to be drawn from.
+        """
+        return self._translate([views], source, target, options, seed)[0]
 
     def translate_batch(
         self,
@@ -173,102 +208,119 @@ class UnitTranslator:
         seed: int = 0,
     ) -> list[Translation]:
         """S2ST of several utterances at once; without drawing each gets what it would get alone."""
-        chain = options.route == "chain"
-        task = translate_speech_by_text(source, target) if chain else translate_speech(source, target)
-        rows = self._fill(task, [{"src": units.tolist()} for units in batch], options, seed)
-        return [
-            Translation(
-                units=np.array(row.values["tgt"], dtype=np.int64),
-                text_heard=str(row.values["heard"]) if chain else None,
-                text_said=str(row.values["said"]) if chain else None,
-                log_probability=row.log_probability,
-                ended=row.ended,
-            )
-            for row in rows
-        ]
+        return self._translate([[units] for units in batch], source, target, options, seed)
 
     def recognize(self, units: Units, language: str, *, options: TranslateOptions = STANDARD, seed: int = 0) -> str:
         """ASR: the text of units `[S]`; errors as for `translate`."""
         task = recognize_speech(language)
-        return str(self._fill(task, [{"speech": units.tolist()}], options, seed)[0].values["text"])
+        return str(self._fill(task, [[units.tolist()]], options, seed)[0].written["text"])
 
     def translate_text(
         self, text: str, source: str, target: str, *, options: TranslateOptions = STANDARD, seed: int = 0
     ) -> str:
         """MT: text to text; errors as for `translate`."""
-        return str(self._fill(translate_text(source, target), [{"src": text}], options, seed)[0].values["tgt"])
+        return str(self._fill(translate_text(source, target), [[text]], options, seed)[0].written["tgt"])
 
     def speak_text(self, text: str, language: str, *, options: TranslateOptions = STANDARD, seed: int = 0) -> Units:
         """TTS, as far as units `[S]`; errors as for `translate`."""
-        row = self._fill(speak_text(language), [{"text": text}], options, seed)[0]
-        return np.array(row.values["speech"], dtype=np.int64)
+        row = self._fill(speak_text(language), [[text]], options, seed)[0]
+        return np.array(row.written["speech"], dtype=np.int64)
 
     def translate_to_text(
         self, units: Units, source: str, target: str, *, options: TranslateOptions = STANDARD, seed: int = 0
     ) -> str:
         """ST: units `[S]` to text of the target language; errors as for `translate`."""
         task = translate_speech_to_text(source, target)
-        return str(self._fill(task, [{"src": units.tolist()}], options, seed)[0].values["tgt"])
+        return str(self._fill(task, [[units.tolist()]], options, seed)[0].written["tgt"])
 
-    def _fill(
-        self, task: Task, cases: Sequence[dict[str, Content]], options: TranslateOptions, seed: int
-    ) -> list[_Row]:
-        """Fill in the open slots of a task line, one link of a chain after the other."""
+    def _translate(
+        self, batch: Sequence[Sequence[Units]], source: str, target: str, options: TranslateOptions, seed: int
+    ) -> list[Translation]:
+        chain = options.route == "chain"
+        task = translate_speech_by_text(source, target) if chain else translate_speech(source, target)
+        cases = [[units.tolist() for units in views] for views in batch]
+        return [
+            Translation(
+                units=np.array(row.written["tgt"], dtype=np.int64),
+                text_heard=str(row.written["heard"]) if chain else None,
+                text_said=str(row.written["said"]) if chain else None,
+                log_probability=row.log_probability,
+                ended=row.ended,
+            )
+            for row in self._fill(task, cases, options, seed)
+        ]
+
+    def _fill(self, task: Task, cases: Sequence[Sequence[Content]], options: TranslateOptions, seed: int) -> list[_Row]:
+        """Fill in the open slots of a task line, one link of a chain after the other.
+
+        A case is what is given, in each of its views.
+        """
         if not self.can(task):
             raise InputError(f"the model was not trained to '{task.line}', but to: {'; '.join(sorted(self._lines))}")
         given = task.slots[0]
-        for case in cases:
-            if not case[given.name]:
-                raise InputError(f"task '{task.line}': there is nothing to read, {given.name!r} is empty")
+        if not all(views and all(views) for views in cases):
+            raise InputError(f"task '{task.line}': there is nothing to read, {given.name!r} is empty")
+        if (options.temperature > 0 or options.samples > 1) and any(len(views) > 1 for views in cases):
+            raise InputError("translate: several views are read by a beam search, which draws nothing")
         if not cases:
             return []
-        rows = [_Row(dict(case)) for case in cases]
-        read = [len(self._vocabulary.encode(given.alphabet, case[given.name])) for case in cases]
+        rows = [_Row(views) for views in cases]
+        read = [len(self._vocabulary.encode(given.alphabet, row.views[0])) for row in rows]
         # In training a prefix LM sees both ways only what comes before the first slot that it fills.
-        prefixes = [len(task.prompt(row.values, self._vocabulary).ids) for row in rows]
+        prefixes = [[len(ids) for ids in self._prompts(task, row)] for row in rows]
         generator = torch.Generator(self._model.embedding.weight.device).manual_seed(seed)
         for slot in task.slots:
             if not slot.generated:
                 continue
-            prompts = [task.prompt(row.values, self._vocabulary).ids for row in rows]
+            how, views = options, max(len(row.views) for row in rows)
+            if slot.alphabet == UNITS and rows[0].written:
+                # The text has decided what is said; how is worth no search, which would take most of the time.
+                how, views = replace(options, beams=1), 1
+            prompts = [self._prompts(task, row)[:views] for row in rows]
             speaks = slot.alphabet == UNITS and given.alphabet != UNITS
             limits = [options.limit(length * _UNITS_A_PIECE if speaks else length) for length in read]
-            written = self._write(prompts, prefixes, slot, limits, options, generator)
+            written = self._write(prompts, [each[:views] for each in prefixes], slot, limits, how, generator)
             for row, continuation in zip(rows, written, strict=True):
-                row.values[slot.name] = self._vocabulary.decode(slot.alphabet, continuation.ids)
+                row.written[slot.name] = self._vocabulary.decode(slot.alphabet, continuation.ids)
                 row.log_probability += continuation.log_probability
                 row.ended &= continuation.ended
         return rows
 
+    def _prompts(self, task: Task, row: _Row) -> list[Sequence[int]]:
+        """What asks for a row's next slot, one for each view of what is given."""
+        given = task.slots[0].name
+        return [task.prompt({given: view, **row.written}, self._vocabulary).ids for view in row.views]
+
     def _write(
         self,
-        prompts: Sequence[Sequence[int]],
-        prefixes: Sequence[int],
+        prompts: Sequence[Sequence[Sequence[int]]],
+        prefixes: Sequence[Sequence[int]],
         slot: Slot,
         limits: Sequence[int],
         options: TranslateOptions,
         generator: torch.Generator,
     ) -> list[Continuation]:
+        """Write the next slot of each row, whose prompts are views of one another."""
         choices = Choices.of(self._vocabulary, slot.alphabet)
-        if options.beams > 1:
+        if options.beams > 1 or any(len(views) > 1 for views in prompts):
             return [
                 beam_search(
                     self._model,
-                    prompt,
+                    views,
                     choices,
                     beams=options.beams,
                     limit=limit,
                     length_penalty=options.length_penalty,
-                    prefix=prefix,
+                    prefixes=both_ways,
                 )[0]
-                for prompt, prefix, limit in zip(prompts, prefixes, limits, strict=True)
+                for views, both_ways, limit in zip(prompts, prefixes, limits, strict=True)
             ]
         written = generate(
             self._model,
-            prompts,
+            [only for [only] in prompts],
             choices,
             limit=max(limits),
-            prefixes=prefixes,
+            prefixes=[only for [only] in prefixes],
             samples=options.samples,
             sampling=options.sampling,
             generator=generator,
