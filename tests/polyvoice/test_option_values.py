@@ -15,6 +15,8 @@ from polyvoice.cli.main import run
         ("train synthesize other-levels a b c --noise 1", "noise must be in [0, 1), got 1.0"),
         ("train codec a b --levels 0", "levels"),
         ("translate a.wav b.wav --to en --beams 0", "beams must be at least 1, got 0"),
+        ("translate a.wav b.wav --to en --views 0", "views must be at least 1, got 0"),
+        ("translate a.wav b.wav --to en --views 8", "views: there are 7, not 8"),
         ("evaluate a.tsv out --best-of 0", "best_of must be at least 1, got 0"),
         ("corpus augment a.tsv --out out --noise-share 3", "noise_share must lie from 0 to 1, not at 3"),
     ],

@@ -208,6 +208,15 @@ def test_most_views_of_a_recording_decide_what_was_heard(
         assert made.runs.units.tolist() == meant
 
 
+def test_a_view_that_is_shorter_than_a_frame_is_left_out(
+    bundle: Bundle, corpus: list[tuple[Units, Units, int]]
+) -> None:
+    shortest = Waveform(tones(corpus[0][0][:1], 0), RATE_HZ)  # one frame: played faster it is none
+    heard = SpeechTranslator(bundle, PipelineOptions(temperature=0.0, views=len(VIEWS)))
+    [piece] = heard.pieces(shortest, "zh", "en", seed=0)
+    assert piece.source.units.tolist() == corpus[0][0][:1].tolist()
+
+
 def test_views_say_the_same_at_other_speeds_and_in_other_frames() -> None:
     recording = Waveform(tones([8] * 50, 0), RATE_HZ)  # one second of 1,000 Hz
     views = views_of(recording, len(VIEWS))

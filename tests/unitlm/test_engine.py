@@ -257,8 +257,9 @@ def test_drafts_do_not_change_what_is_written(make_decoder: Callable[..., Decode
 def test_beams_and_scores_of_given_answers(make_decoder: Callable[..., Decoder]) -> None:
     model = make_decoder(2)
     packed = PackedDecoder(model, "fp32")
-    beams = [beam_search(one, PROMPTS[:1], CHOICES, beams=4, limit=6) for one in (packed, model)]
-    assert same(*beams)
+    for prompts in (PROMPTS[:1], PROMPTS):
+        beams = [beam_search(one, prompts, CHOICES, beams=4, limit=6) for one in (packed, model)]
+        assert same(*beams)
     answers = [[5, 6, 7], [], [30, 8]]
     scored = [score_continuations(one, *prefill(one, PROMPTS[:1], 10), CHOICES, answers) for one in (packed, model)]
     assert same(*scored)

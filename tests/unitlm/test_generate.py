@@ -105,16 +105,41 @@ def test_beam_search_equals_exhaustive_search_on_a_toy(
             score = sum(float(mean[i, column].log()) for i, column in enumerate(columns))
             candidates.append((score / (length + 1) ** length_penalty, units, score))
     candidates.sort(key=lambda candidate: -candidate[0])
-    found = beam_search(model, prompts, choices, beams=3**limit, limit=limit, length_penalty=length_penalty)
+    everything = 4 ** (limit + 1)
+    found = beam_search(model, prompts, choices, beams=everything, limit=limit, length_penalty=length_penalty)
     for (_, units, score), hypothesis in zip(candidates[:10], found, strict=False):
         assert hypothesis.ids == units
         assert hypothesis.log_probability == pytest.approx(score, abs=1e-4)
 
 
-def test_one_beam_is_never_better_than_many(decoder: Decoder) -> None:
-    narrow = beam_search(decoder, [[3, 4]], CHOICES, beams=1, limit=12)[0]
-    wide = beam_search(decoder, [[3, 4]], CHOICES, beams=16, limit=12)[0]
-    assert wide.log_probability >= narrow.log_probability
+@pytest.mark.parametrize("limit", [3, 50])
+@pytest.mark.parametrize("seed", range(4))
+def test_one_beam_is_greedy_decoding_for_one_view_and_for_equal_ones(
+    make_decoder: Callable[..., Decoder], seed: int, limit: int
+) -> None:
+    model = make_decoder(seed)
+    with torch.no_grad():  # an end token that comes sooner or later
+        model.head.weight[1] = model.head.weight[5:40].mean(dim=0) + 0.3
+    for prompt in PROMPTS:
+        [greedy] = generate(model, [prompt], CHOICES, limit=limit)
+        for prompts in ([prompt], [prompt, prompt, prompt]):
+            [found] = beam_search(model, prompts, CHOICES, beams=1, limit=limit, length_penalty=1.0)
+            assert (found.ids, found.ended) == (greedy.ids, greedy.ended)
+            assert found.log_probability == pytest.approx(greedy.log_probability, abs=1e-3)
+
+
+def test_many_beams_find_what_is_more_probable(make_decoder: Callable[..., Decoder]) -> None:
+    gains = []
+    for seed in range(8):
+        model = make_decoder(seed)
+        with torch.no_grad():
+            model.head.weight[1] = model.head.weight[5:40].mean(dim=0) + 0.5
+        narrow, wide = (beam_search(model, [[3, 4]], CHOICES, beams=beams, limit=40)[0] for beams in (1, 16))
+        if narrow.ended:
+            gains.append(wide.log_probability - narrow.log_probability)
+    assert len(gains) > 2
+    assert min(gains) > -1e-3
+    assert max(gains) > 0.1
 
 
 @given(st.data())

@@ -90,22 +90,28 @@ def test_decoding_equals_reading_everything_anew(make_decoder: Callable[..., Dec
     assert list(drafted.continuation.ids) == written[0]
 
 
-@pytest.mark.parametrize("prefix", [None, 0, 2, 3])
+@pytest.mark.parametrize("prefixes", [None, [0, 0], [2, 1], [3, 4]])
+@pytest.mark.parametrize("prompts", [[[9, 10, 11]], [[9, 10, 11], [12, 9, 8, 30]]], ids=["one", "views"])
 @torch.no_grad()
-def test_beam_search_equals_exhaustive_search(make_decoder: Callable[..., Decoder], prefix: int | None) -> None:
-    model, choices, limit, prompt = make_decoder(3, prefix_lm=True), Choices(5, 8, end=1), 3, [9, 10, 11]
+def test_beam_search_equals_exhaustive_search(
+    make_decoder: Callable[..., Decoder], prompts: list[list[int]], prefixes: list[int] | None
+) -> None:
+    model, choices, limit = make_decoder(3, prefix_lm=True), Choices(5, 8, end=1), 3
     columns = {5: 0, 6: 1, 7: 2, 1: 3}
+    given = [len(prompt) for prompt in prompts] if prefixes is None else prefixes[: len(prompts)]
     candidates = []
     for length in range(limit + 1):
         for units in itertools.product(range(5, 8), repeat=length):
-            ids = [*prompt, *units, 1]
-            seen = marks(len(prompt) if prefix is None else prefix, len(ids))
-            scores = F.log_softmax(model(torch.tensor([ids]), prompt=seen)[0][:, list(columns)], dim=-1)
-            places = enumerate(ids[len(prompt) :], start=len(prompt) - 1)
-            candidates.append((sum(float(scores[place, columns[unit]]) for place, unit in places), units))
+            each = []
+            for prompt, prefix in zip(prompts, given, strict=True):
+                ids = [*prompt, *units, 1]
+                logits = model(torch.tensor([ids]), prompt=marks(prefix, len(ids)))[0][:, list(columns)]
+                each.append(F.log_softmax(logits[len(prompt) - 1 : -1], dim=-1))
+            scores = F.log_softmax(torch.stack(each).mean(dim=0), dim=-1)
+            candidates.append((sum(float(scores[n, columns[unit]]) for n, unit in enumerate([*units, 1])), units))
     candidates.sort(reverse=True)
     found = beam_search(
-        model, [prompt], choices, beams=3**limit, limit=limit, prefixes=None if prefix is None else [prefix]
+        model, prompts, choices, beams=4**limit * 4, limit=limit, prefixes=None if prefixes is None else given
     )
     assert [hypothesis.ids for hypothesis in found[:10]] == [units for _, units in candidates[:10]]
     best = [score for score, _ in candidates[:10]]

@@ -36,7 +36,7 @@ class PipelineOptions:
         route: `direct` from units to units, or `chain` by way of the text of both languages; `auto` is what
             the bundle's maker chose for the direction.
         views: how many views of the recording are heard as one, of at most 7: itself, a little faster and slower,
-            and beginning within a frame. More of them mishear less, and each costs the time of the encoder.
+            and beginning within a frame. More of them mishear less, and each costs the time of encoding and reading.
         beams: hypotheses of the translation's beam search; 1 keeps the most probable one.
         durations: `model` predicts how long each unit lasts; `mean` takes its mean length in training, scaled to the
             source's length.

@@ -194,7 +194,7 @@ class SpeechTranslator:
         bundle, options = self._bundle, self._options
         watch = Stopwatch()
         with watch.time("encode"):
-            views = [deduplicate(self._units(each)) for each in views_of(waveform, options.views)]
+            views = [deduplicate(units) for units in self._units(waveform, options.views)]
         heard = views[0]
         with watch.time("translate"):
             route = bundle.manifest.choose_route(source, target) if options.route == "auto" else options.route
@@ -231,18 +231,18 @@ class SpeechTranslator:
             spoken = decode_softly(bundle.codec, codes, SpokenBy(told, voice.codes))
         return Piece(segment, heard, translation, runs, spoken, watch.seconds)
 
-    def _units(self, waveform: Waveform) -> Units:
-        """Units of speech, one a frame."""
+    def _units(self, waveform: Waveform, views: int = 1) -> list[Units]:
+        """Units of speech, one a frame, of each view that is long enough; the first is the speech as it is."""
         encoder = self._bundle.encoder
         heard = resample(waveform, encoder.sample_rate_hz)
         if heard.samples.size < encoder.shortest_samples:
             raise InputError(f"{heard.duration_s:.3f} s of speech are shorter than one frame of the encoder")
-        [features] = encoder.encode([heard])
-        return self._bundle.kmeans.assign(features)
+        long_enough = [each for each in views_of(heard, views) if each.samples.size >= encoder.shortest_samples]
+        return [self._bundle.kmeans.assign(features) for features in encoder.encode(long_enough)]
 
     def _hear(self, waveform: Waveform, language: str) -> Voice:
         """The voice of one stretch of speech."""
-        return Voice(self._units(waveform), self._bundle.codec.encode(waveform), language)
+        return Voice(self._units(waveform)[0], self._bundle.codec.encode(waveform), language)
 
 
 def _slice(waveform: Waveform, segment: Segment) -> Waveform:

@@ -41,9 +41,8 @@ class TranslateOptions:
 
     Attributes:
         route: `direct` from units to units, or `chain` by way of the text of both languages.
-        beams: hypotheses of a beam search; 1 takes or draws one unit after the other. Several views of an utterance
-            are read by beam search, with one beam, too. What is said is searched for so: the texts of the chain, or the
-            units of the direct route; units of a text are written one after the other.
+        beams: hypotheses of a beam search; 1 takes or draws one unit after the other. The units at the end of a chain
+            are never searched for, nor do they depend on more than the first view.
         length_penalty: of the beam search; 0 ranks by probability, 1 by mean log-probability a unit.
         temperature: of drawing; 0 takes the most probable unit.
         top_k: draw from the k most probable only; 0: all.
@@ -272,14 +271,16 @@ class UnitTranslator:
         for slot in task.slots:
             if not slot.generated:
                 continue
-            how, views = options, max(len(row.views) for row in rows)
             if slot.alphabet == UNITS and rows[0].written:
-                # The text has decided what is said; how is worth no search, which would take most of the time.
-                how, views = replace(options, beams=1), 1
-            prompts = [self._prompts(task, row)[:views] for row in rows]
+                # The texts of a chain have decided what is said; how is not worth a search, which would take most of
+                # the time.
+                options = replace(options, beams=1)
+                for row in rows:
+                    row.views = row.views[:1]
+            prompts = [self._prompts(task, row) for row in rows]
             speaks = slot.alphabet == UNITS and given.alphabet != UNITS
             limits = [options.limit(length * _UNITS_A_PIECE if speaks else length) for length in read]
-            written = self._write(prompts, [each[:views] for each in prefixes], slot, limits, how, generator)
+            written = self._write(prompts, prefixes, slot, limits, options, generator)
             for row, continuation in zip(rows, written, strict=True):
                 row.written[slot.name] = self._vocabulary.decode(slot.alphabet, continuation.ids)
                 row.log_probability += continuation.log_probability
@@ -311,7 +312,7 @@ class UnitTranslator:
                     beams=options.beams,
                     limit=limit,
                     length_penalty=options.length_penalty,
-                    prefixes=both_ways,
+                    prefixes=both_ways[: len(views)],
                 )[0]
                 for views, both_ways, limit in zip(prompts, prefixes, limits, strict=True)
             ]
@@ -320,7 +321,7 @@ class UnitTranslator:
             [only for [only] in prompts],
             choices,
             limit=max(limits),
-            prefixes=[only for [only] in prefixes],
+            prefixes=[first for first, *_ in prefixes],
             samples=options.samples,
             sampling=options.sampling,
             generator=generator,
