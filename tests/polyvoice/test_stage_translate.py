@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,6 +33,7 @@ from polyvoice.stages.translate.settings import CorpusSettings
 from polyvoice.tasks import Direction, translate_speech_by_text
 from speechunits.runs import deduplicate
 from unitlm.checkpoint import load_model
+from unitlm.generate import Continuation
 from unitlm.metrics import read_metrics
 from unitlm.vocabulary import Vocabulary
 
@@ -142,6 +144,37 @@ def test_several_views_of_an_utterance_are_read_as_one(
         translator.translate_views([units, units[:0]], *way, options=how)
 
 
+def test_units_are_chosen_in_which_the_model_recognises_the_text(
+    translator: UnitTranslator, pairs: list[SpokenPair], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = pairs[0]
+    units, way = units_of(pair.source), (pair.source.language, pair.target.language)
+    right = units_of(pair.target)
+    how = TranslateOptions(route="chain", candidates=4)
+    assert translator.translate(units, *way, options=how).units.tolist() == right.tolist()
+    # What is most probable goes wrong: half of it is missing. A draw is right, and is recognised.
+    write, calls = translator._write, []
+
+    def write_wrongly(*arguments: Any) -> list[Continuation]:
+        written = write(*arguments)
+        slot, options = arguments[2], arguments[4]
+        calls.append((slot.name, options.temperature > 0))
+        if slot.name == "tgt" and calls.count(("tgt", True)) != 2:
+            return [replace(one, ids=one.ids[: len(one.ids) // 2]) for one in written]
+        return written
+
+    monkeypatch.setattr(translator, "_write", write_wrongly)
+    assert translator.translate(units, *way, options=how).units.tolist() == right.tolist()
+    assert calls == [("heard", False), ("said", False), ("tgt", False), *[("tgt", True)] * 3]
+    calls.clear()
+    alone = translator.translate(units, *way, options=TranslateOptions(route="chain"))
+    assert alone.units.tolist() == right[: len(right) // 2].tolist()
+    # Where text is drawn, so are its units, once.
+    calls.clear()
+    translator.translate(units, *way, options=replace(how, temperature=0.1))
+    assert len(calls) == 3
+
+
 def test_output_is_limited_by_the_length_of_the_source(translator: UnitTranslator, pairs: list[SpokenPair]) -> None:
     pair = pairs[0]
     way = (pair.source.language, pair.target.language)
@@ -161,7 +194,7 @@ def test_what_was_not_learned_is_refused(translator: UnitTranslator) -> None:
         translator.translate(units, "zh", "es")
     with pytest.raises(InputError, match="nothing to read"):
         translator.translate(units[:0], "zh", "en")
-    for wrong in ({"beams": 0}, {"beams": 2, "temperature": 1.0}, {"longest_ratio": -1.0}):
+    for wrong in ({"beams": 0}, {"candidates": 0}, {"beams": 2, "temperature": 1.0}, {"longest_ratio": -1.0}):
         with pytest.raises(InputError):
             TranslateOptions(**wrong)  # type: ignore[arg-type]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,14 +26,16 @@ from speechunits.runs import Units
 from unitlm.alphabet import Content
 from unitlm.beam import beam_search
 from unitlm.checkpoint import load_model
-from unitlm.generate import Continuation, generate
+from unitlm.generate import Continuation, generate, prefill
 from unitlm.language_model import LanguageModel, Precision, pack_decoder
 from unitlm.sampling import Choices, Sampling
+from unitlm.scoring import score_continuations
 from unitlm.task import Slot, Task
 from unitlm.vocabulary import Vocabulary
 
 # Of ordinary speech in 50 Hz units without repeats; a piece is about a word, a byte much less than one.
 _UNITS_A_PIECE = 12
+_CANDIDATES_TEMPERATURE = 0.7
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,9 @@ class TranslateOptions:
         route: `direct` from units to units, or `chain` by way of the text of both languages.
         beams: hypotheses of a beam search; 1 takes or draws one unit after the other. The units at the end of a chain
             are never searched for, nor do they depend on more than the first view.
+        candidates: at the end of a chain, where nothing else is drawn, so many sequences of units are written: the most
+            probable one, and others by drawing. The one is taken in which the model itself, listening, best recognises
+            the text that it wanted to say.
         length_penalty: of the beam search; 0 ranks by probability, 1 by mean log-probability a unit.
         temperature: of drawing; 0 takes the most probable unit.
         top_k: draw from the k most probable only; 0: all.
@@ -57,6 +63,7 @@ class TranslateOptions:
 
     route: Literal["direct", "chain"] = "direct"
     beams: int = 1
+    candidates: int = 1
     length_penalty: float = 1.0
     temperature: float = 0.0
     top_k: int = 0
@@ -66,18 +73,23 @@ class TranslateOptions:
     longest_extra: int = 30
 
     def __post_init__(self) -> None:
-        for name in ("beams", "samples"):
+        for name in ("beams", "samples", "candidates"):
             if getattr(self, name) < 1:
                 raise InputError(f"translate: {name} must be at least 1, got {getattr(self, name)}")
         for name in ("longest_ratio", "longest_extra"):
             if getattr(self, name) < 0:
                 raise InputError(f"translate: {name} must not be negative, got {getattr(self, name)}")
-        if self.beams > 1 and (self.temperature > 0 or self.samples > 1):
+        if self.beams > 1 and self.draws:
             raise InputError("translate: a beam search draws nothing; give beams, or a temperature and samples")
 
     def limit(self, read: int) -> int:
         """The most units that are written for `read` units or pieces."""
         return int(self.longest_ratio * read) + self.longest_extra
+
+    @property
+    def draws(self) -> bool:
+        """Whether chance decides what is said."""
+        return self.temperature > 0 or self.samples > 1
 
     @property
     def sampling(self) -> Sampling:
@@ -259,7 +271,7 @@ class UnitTranslator:
         given = task.slots[0]
         if not all(views and all(views) for views in cases):
             raise InputError(f"task '{task.line}': there is nothing to read, {given.name!r} is empty")
-        if (options.temperature > 0 or options.samples > 1) and any(len(views) > 1 for views in cases):
+        if options.draws and any(len(views) > 1 for views in cases):
             raise InputError("translate: several views are read by a beam search, which draws nothing")
         if not cases:
             return []
@@ -271,9 +283,9 @@ class UnitTranslator:
         for slot in task.slots:
             if not slot.generated:
                 continue
-            if slot.alphabet == UNITS and rows[0].written:
-                # The texts of a chain have decided what is said; how is not worth a search, which would take most of
-                # the time.
+            is_last_of_chain = slot.alphabet == UNITS and bool(rows[0].written)
+            if is_last_of_chain:
+                # The texts have decided what is said; how is not worth a search, which would take most of the time.
                 options = replace(options, beams=1)
                 for row in rows:
                     row.views = row.views[:1]
@@ -281,11 +293,41 @@ class UnitTranslator:
             speaks = slot.alphabet == UNITS and given.alphabet != UNITS
             limits = [options.limit(length * _UNITS_A_PIECE if speaks else length) for length in read]
             written = self._write(prompts, prefixes, slot, limits, options, generator)
+            if is_last_of_chain and options.candidates > 1 and not options.draws:
+                text = next(each for each in reversed(task.slots) if each.name in rows[0].written)
+                drawn = replace(options, temperature=_CANDIDATES_TEMPERATURE)
+                others = [
+                    self._write(prompts, prefixes, slot, limits, drawn, generator)
+                    for _ in range(options.candidates - 1)
+                ]
+                written = [
+                    self._choose_recognizable(candidates, str(row.written[text.name]), text.alphabet)
+                    for row, *candidates in zip(rows, written, *others, strict=True)
+                ]
             for row, continuation in zip(rows, written, strict=True):
                 row.written[slot.name] = self._vocabulary.decode(slot.alphabet, continuation.ids)
                 row.log_probability += continuation.log_probability
                 row.ended &= continuation.ended
         return rows
+
+    def _choose_recognizable(self, candidates: Sequence[Continuation], text: str, alphabet: str) -> Continuation:
+        """The units in which the model best recognises a text; the first ones where it has not learned to listen."""
+        listen = recognize_speech(alphabet.removesuffix(".text"))
+        ids = self._vocabulary.encode(alphabet, text)
+        if not self.can(listen) or not ids:
+            return candidates[0]
+        choices = Choices.of(self._vocabulary, alphabet)
+
+        def rank(candidate: Continuation) -> tuple[bool, float]:
+            if not candidate.ids:
+                return False, -math.inf
+            units = self._vocabulary.decode(UNITS, candidate.ids)
+            prompt = listen.prompt({listen.slots[0].name: units}, self._vocabulary).ids
+            hidden, cache = prefill(self._model, [prompt], len(ids))
+            [heard] = score_continuations(self._model, hidden, cache, choices, [ids])
+            return candidate.ended, heard.log_probability
+
+        return max(dict.fromkeys(candidates), key=rank)
 
     def _prompts(self, task: Task, row: _Row) -> list[Sequence[int]]:
         """What asks for a row's next slot, one for each view of what is given."""
