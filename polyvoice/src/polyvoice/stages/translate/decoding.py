@@ -35,7 +35,7 @@ from unitlm.vocabulary import Vocabulary
 
 # Of ordinary speech in 50 Hz units without repeats; a piece is about a word, a byte much less than one.
 _UNITS_A_PIECE = 12
-_CANDIDATES_TEMPERATURE = 0.7
+_CANDIDATES_TEMPERATURE = 0.5
 
 
 @dataclass(frozen=True)
