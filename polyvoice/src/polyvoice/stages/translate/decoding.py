@@ -136,6 +136,30 @@ class _Row:
     ended: bool = True
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """What the next slot of each row is asked with.
+
+    Attributes:
+        prompts: one for each view of what is given, of each row.
+        prefixes: how much of each prompt a prefix LM sees both ways; of a row's first views, if there are more.
+        limits: the most that each row may write.
+    """
+
+    prompts: Sequence[Sequence[Sequence[int]]]
+    prefixes: Sequence[Sequence[int]]
+    limits: Sequence[int]
+
+    def times(self, count: int) -> _Asked:
+        """Each row so many times, one copy behind the other."""
+        copies = [row for row in range(len(self.limits)) for _ in range(count)]
+        return _Asked(
+            [self.prompts[row] for row in copies],
+            [self.prefixes[row] for row in copies],
+            [self.limits[row] for row in copies],
+        )
+
+
 class UnitTranslator:
     """Answers every task that the model was trained for.
 
@@ -289,21 +313,18 @@ class UnitTranslator:
                 options = replace(options, beams=1)
                 for row in rows:
                     row.views = row.views[:1]
-            prompts = [self._prompts(task, row) for row in rows]
             speaks = slot.alphabet == UNITS and given.alphabet != UNITS
             limits = [options.limit(length * _UNITS_A_PIECE if speaks else length) for length in read]
-            written = self._write(prompts, prefixes, slot, limits, options, generator)
+            asked = _Asked([self._prompts(task, row) for row in rows], prefixes, limits)
+            written = self._write(asked, slot, options, generator)
             if is_last_of_chain and options.candidates > 1 and not options.draws:
+                more = options.candidates - 1
+                drawing = replace(options, temperature=_CANDIDATES_TEMPERATURE)
+                drawn = self._write(asked.times(more), slot, drawing, generator)
                 text = next(each for each in reversed(task.slots) if each.name in rows[0].written)
-                drawn = replace(options, temperature=_CANDIDATES_TEMPERATURE)
-                others = [
-                    self._write(prompts, prefixes, slot, limits, drawn, generator)
-                    for _ in range(options.candidates - 1)
-                ]
-                written = [
-                    self._choose_recognizable(candidates, str(row.written[text.name]), text.alphabet)
-                    for row, *candidates in zip(rows, written, *others, strict=True)
-                ]
+                for n, row in enumerate(rows):
+                    candidates = [written[n], *drawn[n * more : (n + 1) * more]]
+                    written[n] = self._choose_recognizable(candidates, str(row.written[text.name]), text.alphabet)
             for row, continuation in zip(rows, written, strict=True):
                 row.written[slot.name] = self._vocabulary.decode(slot.alphabet, continuation.ids)
                 row.log_probability += continuation.log_probability
@@ -335,17 +356,11 @@ class UnitTranslator:
         return [task.prompt({given: view, **row.written}, self._vocabulary).ids for view in row.views]
 
     def _write(
-        self,
-        prompts: Sequence[Sequence[Sequence[int]]],
-        prefixes: Sequence[Sequence[int]],
-        slot: Slot,
-        limits: Sequence[int],
-        options: TranslateOptions,
-        generator: torch.Generator,
+        self, asked: _Asked, slot: Slot, options: TranslateOptions, generator: torch.Generator
     ) -> list[Continuation]:
         """Write the next slot of each row, whose prompts are views of one another."""
         choices = Choices.of(self._vocabulary, slot.alphabet)
-        if options.beams > 1 or any(len(views) > 1 for views in prompts):
+        if options.beams > 1 or any(len(views) > 1 for views in asked.prompts):
             return [
                 beam_search(
                     self._model,
@@ -356,19 +371,19 @@ class UnitTranslator:
                     length_penalty=options.length_penalty,
                     prefixes=both_ways[: len(views)],
                 )[0]
-                for views, both_ways, limit in zip(prompts, prefixes, limits, strict=True)
+                for views, both_ways, limit in zip(asked.prompts, asked.prefixes, asked.limits, strict=True)
             ]
         written = generate(
             self._model,
-            [only for [only] in prompts],
+            [only for [only] in asked.prompts],
             choices,
-            limit=max(limits),
-            prefixes=[first for first, *_ in prefixes],
+            limit=max(asked.limits),
+            prefixes=[first for first, *_ in asked.prefixes],
             samples=options.samples,
             sampling=options.sampling,
             generator=generator,
         )
-        return [_cut(continuation, limit) for continuation, limit in zip(written, limits, strict=True)]
+        return [_cut(continuation, limit) for continuation, limit in zip(written, asked.limits, strict=True)]
 
 
 def _cut(continuation: Continuation, limit: int) -> Continuation:
