@@ -84,7 +84,14 @@ def generate(
         if min(lengths, default=0) < 0:
             raise InputError(f"generate: a length must not be negative, got {min(lengths)}")
     steps = max(lengths, default=0) if lengths is not None else (limit or 0)
-    hidden, cache = prefill(model, prompts, steps, prefixes)
+    seen = [len(prompt) for prompt in prompts] if prefixes is None else prefixes
+    asked = list(zip(map(tuple, prompts), seen, strict=True))
+    places = {question: place for place, question in enumerate(dict.fromkeys(asked))}
+    hidden, cache = prefill(model, [prompt for prompt, _ in places], steps, [prefix for _, prefix in places])
+    if len(places) < len(asked):  # what was read is copied, not read again
+        rows = torch.tensor([places[question] for question in asked], device=hidden.device)
+        hidden = hidden[rows]
+        cache.select(rows)
     return continue_rows(
         model,
         hidden,
