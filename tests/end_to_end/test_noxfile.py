@@ -35,7 +35,7 @@ def test_the_noxfile_imports_nothing_but_nox_and_the_standard_library() -> None:
         if isinstance(node, ast.Import | ast.ImportFrom)
         for name in ([alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""])
     }
-    assert imported == {"__future__", "hashlib", "nox", "os", "pathlib", "sys"}
+    assert imported == {"__future__", "hashlib", "nox", "os", "pathlib", "shutil", "sys"}
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="git tells what belongs to the tree")
