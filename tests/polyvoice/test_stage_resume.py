@@ -7,11 +7,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from polyvoice.cli.main import run
 from unitlm.checkpoint import hash_tensors, load_model
@@ -34,15 +32,6 @@ def start(corpus: tuple[Path, Path], out: Path, *launcher: str) -> subprocess.Po
         stderr=subprocess.PIPE,
         text=True,
     )
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """As in the processes that are started: sums in another order would differ in the last bits."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def reports(out: Path) -> list[dict[str, float]]:

@@ -2,7 +2,7 @@
 
 import importlib.util
 from argparse import Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -42,15 +42,6 @@ def golden_utterance() -> GoldenUtterance:
         features=np.load(folder / "sample.base.L9.npy"),
         units=np.array((folder / "sample.base.L9.km500.km").read_text().split(), dtype=np.int64),
     )
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """Sums over several threads round differently from run to run."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

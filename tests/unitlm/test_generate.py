@@ -84,7 +84,7 @@ def test_sampling_repeats_with_its_seed(make_decoder: Callable[..., Decoder]) ->
 
 
 @pytest.mark.parametrize("length_penalty", [0.0, 1.0, -0.5])
-@pytest.mark.parametrize("prompts", [[[9, 10]], [[9, 10], [11, 12, 13], [3]]], ids=["one", "versions"])
+@pytest.mark.parametrize("prompts", [[[9, 10]], [[9, 10], [11, 12, 13], [3]]], ids=["one", "views"])
 @pytest.mark.parametrize("seed", range(3))
 @torch.no_grad()
 def test_beam_search_equals_exhaustive_search_on_a_toy(
