@@ -30,7 +30,7 @@ from polyvoice.stages.translate.data import (
 from polyvoice.stages.translate.decoding import TranslateOptions, UnitTranslator
 from polyvoice.stages.translate.scoring import score_pairs
 from polyvoice.stages.translate.settings import CorpusSettings
-from polyvoice.tasks import Direction, translate_speech_by_text
+from polyvoice.tasks import Direction, recognize_speech, translate_speech_by_text
 from speechunits.runs import deduplicate
 from unitlm.checkpoint import load_model
 from unitlm.generate import Continuation
@@ -172,6 +172,12 @@ def test_units_are_chosen_in_which_the_model_recognises_the_text(
     # Where text is drawn, so are its units, once.
     calls.clear()
     translator.translate(units, *way, options=replace(how, temperature=0.1))
+    assert len(calls) == 3
+    # Who has not learned to listen draws nothing.
+    calls.clear()
+    monkeypatch.setattr(translator, "_lines", translator._lines - {recognize_speech(pair.target.language).line})
+    deaf = translator.translate(units, *way, options=how)
+    assert deaf.units.tolist() == right[: len(right) // 2].tolist()
     assert len(calls) == 3
 
 

@@ -7,6 +7,7 @@ import torch
 
 from unitlm.errors import InputError
 from unitlm.generate import generate, prefill
+from unitlm.language_model import pack_decoder
 from unitlm.model import Decoder, ModelConfig
 from unitlm.sampling import Choices, Sampling
 from unitlm.scoring import score_continuations
@@ -45,6 +46,19 @@ def test_written_continuations_have_the_probability_with_which_they_were_written
         assert one.log_probability == pytest.approx(wanted.log_probability, abs=1e-4)
     assert torch.equal(cache.keys, before[0])
     assert torch.equal(cache.lengths, before[1])
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_each_continuation_may_have_a_prompt_of_its_own(model: Decoder, packed: bool) -> None:
+    one = pack_decoder(model, "fp32") if packed else model
+    prompts, said = [PROMPT, [0, 5], [0, 3, 12, 4, 20, 9, 2]], [[12, 13, 14], [], [20]]
+    together = score_continuations(one, *prefill(one, prompts, 4), CHOICES, said)
+    for prompt, ids, found in zip(prompts, said, together, strict=True):
+        [alone] = score_continuations(one, *prefill(one, [prompt], 4), CHOICES, [ids])
+        assert found.ids == alone.ids
+        assert found.log_probability == pytest.approx(alone.log_probability, abs=1e-4)
+    with pytest.raises(InputError, match="one prompt or 2, got 3"):
+        score_continuations(one, *prefill(one, prompts, 4), CHOICES, said[:2])
 
 
 def test_all_continuations_of_one_unit_and_the_end_share_the_probability(model: Decoder) -> None:

@@ -127,8 +127,12 @@ class KeyValueCache:
 
     def copies(self, count: int) -> KeyValueCache:
         """A cache of `count` copies of the first row; this one stays as it is."""
+        return self.chosen(torch.zeros(count, dtype=torch.int64, device=self.lengths.device))
+
+    def chosen(self, rows: Tensor) -> KeyValueCache:
+        """A cache whose row i is a copy of row `rows[i]` [B']; this one stays as it is."""
         other = copy(self)
-        other.select(torch.zeros(count, dtype=torch.int64, device=self.lengths.device))
+        other.select(rows)
         return other
 
     def _window(self, steps: int) -> int:

@@ -20,23 +20,26 @@ from unitlm.sampling import Choices
 def score_continuations(
     model: LanguageModel, hidden: Tensor, cache: KeyValueCache, choices: Choices, continuations: Sequence[Sequence[int]]
 ) -> list[Continuation]:
-    """Score continuations of one prompt, all in one pass.
+    """Score continuations of one prompt, or of a prompt each, all in one pass.
 
     Args:
         model: A causal decoder, in evaluation mode, or a packed one.
-        hidden: Hidden state of the prompt's last step [1, D].
-        cache: Holds the prompt, one row, with room for the longest continuation; it stays as it is.
+        hidden: Hidden state of the last step of the one prompt [1, D], or of each [B, D].
+        cache: Holds the prompts, in as many rows, with room for the longest continuation; it stays as it is.
         choices: What may be written; with an end token, whose probability counts too.
-        continuations: Ids of each, without the end token.
+        continuations: Ids of each, B of them, without the end token.
 
     Returns:
         The continuations with their log-probabilities, as `generate` counts them.
 
     Raises:
-        InputError: No end token among the choices, or an id that is not among them.
+        InputError: No end token among the choices, an id that is not among them, or neither one prompt nor as many as
+            continuations.
     """
     if choices.end is None:
         raise InputError("scoring: need choices with an end token")
+    if len(hidden) not in (1, len(continuations)):
+        raise InputError(f"scoring: need one prompt or {len(continuations)}, got {len(hidden)}")
     if not continuations:
         return []
     for ids in continuations:
@@ -50,7 +53,8 @@ def score_continuations(
         padded[row, : len(ids)] = torch.tensor(ids, device=device)
     states = hidden.expand(len(continuations), -1).unsqueeze(1)  # [B, 1, D]
     if longest:
-        read = cache.copies(len(continuations))
+        prompts = torch.arange(len(continuations), device=device) if len(hidden) > 1 else lengths * 0
+        read = cache.chosen(prompts)
         more = read_padded(model, model.embed(padded), lengths.tolist(), read)
         states = torch.cat([states, more], dim=1)  # [B, 1 + L, D]
     end = torch.full((len(continuations), 1), choices.stop - choices.start, device=device)

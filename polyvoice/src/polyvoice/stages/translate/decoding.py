@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -317,11 +316,13 @@ class UnitTranslator:
             limits = [options.limit(length * _UNITS_A_PIECE if speaks else length) for length in read]
             asked = _Asked([self._prompts(task, row) for row in rows], prefixes, limits)
             written = self._write(asked, slot, options, generator)
-            if is_last_of_chain and options.candidates > 1 and not options.draws:
+            text = next((each for each in reversed(task.slots) if each.name in rows[0].written), None)
+            chooses = is_last_of_chain and options.candidates > 1 and not options.draws
+            # Where the model has not learned to listen, its most probable units are the best it has.
+            if text is not None and chooses and self.can(_listening_for(text.alphabet)):
                 more = options.candidates - 1
                 drawing = replace(options, temperature=_CANDIDATES_TEMPERATURE)
                 drawn = self._write(asked.times(more), slot, drawing, generator)
-                text = next(each for each in reversed(task.slots) if each.name in rows[0].written)
                 for n, row in enumerate(rows):
                     candidates = [written[n], *drawn[n * more : (n + 1) * more]]
                     written[n] = self._choose_recognizable(candidates, str(row.written[text.name]), text.alphabet)
@@ -332,23 +333,19 @@ class UnitTranslator:
         return rows
 
     def _choose_recognizable(self, candidates: Sequence[Continuation], text: str, alphabet: str) -> Continuation:
-        """The units in which the model best recognises a text; the first ones where it has not learned to listen."""
-        listen = recognize_speech(alphabet.removesuffix(".text"))
+        """The units in which the model best recognises a text, of those that ended if any did."""
+        said = [one for one in dict.fromkeys(candidates) if one.ids]
+        said = [one for one in said if one.ended] or said
         ids = self._vocabulary.encode(alphabet, text)
-        if not self.can(listen) or not ids:
-            return candidates[0]
+        if len(said) < 2 or not ids:
+            return (said or candidates)[0]
+        listen = _listening_for(alphabet)
+        spoken = [self._vocabulary.decode(UNITS, one.ids) for one in said]
+        prompts = [listen.prompt({listen.slots[0].name: units}, self._vocabulary).ids for units in spoken]
+        hidden, cache = prefill(self._model, prompts, len(ids))
         choices = Choices.of(self._vocabulary, alphabet)
-
-        def rank(candidate: Continuation) -> tuple[bool, float]:
-            if not candidate.ids:
-                return False, -math.inf
-            units = self._vocabulary.decode(UNITS, candidate.ids)
-            prompt = listen.prompt({listen.slots[0].name: units}, self._vocabulary).ids
-            hidden, cache = prefill(self._model, [prompt], len(ids))
-            [heard] = score_continuations(self._model, hidden, cache, choices, [ids])
-            return candidate.ended, heard.log_probability
-
-        return max(dict.fromkeys(candidates), key=rank)
+        heard = score_continuations(self._model, hidden, cache, choices, [ids] * len(said))
+        return said[max(range(len(said)), key=lambda n: heard[n].log_probability)]
 
     def _prompts(self, task: Task, row: _Row) -> list[Sequence[int]]:
         """What asks for a row's next slot, one for each view of what is given."""
@@ -384,6 +381,11 @@ class UnitTranslator:
             generator=generator,
         )
         return [_cut(continuation, limit) for continuation, limit in zip(written, asked.limits, strict=True)]
+
+
+def _listening_for(alphabet: str) -> Task:
+    """ASR of the language whose text an alphabet writes."""
+    return recognize_speech(alphabet.removesuffix(".text"))
 
 
 def _cut(continuation: Continuation, limit: int) -> Continuation:

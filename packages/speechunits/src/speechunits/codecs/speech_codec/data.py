@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 
 from speechunits.audio import Samples, Waveform, read_audio, resample
+from speechunits.codecs.speech_codec.pitch import Track, follow_pitch
 from speechunits.codecs.speech_codec.settings import CodecTraining, Stage
+from speechunits.codecs.speech_codec.source import Pitch
 from speechunits.errors import InputError
 from speechunits.extracted import UnitsInfo, read_extracted
 from speechunits.listing import read_columns, read_list
@@ -103,14 +105,16 @@ class Batch:
     Attributes:
         samples: `[B, N]` float32, N whole code frames.
         cues: what a decoder may be told of them; None where there are no units.
+        pitch: theirs at every spectrum, `[B, 2 T]`; None for a decoder without a source.
     """
 
     samples: Tensor
     cues: Cues | None = None
+    pitch: Pitch | None = None
 
     def to(self, device: torch.device) -> "Batch":
         """The batch on a device."""
-        return Batch(self.samples.to(device), self.cues and self.cues.to(device))
+        return Batch(self.samples.to(device), self.cues and self.cues.to(device), self.pitch and self.pitch.to(device))
 
 
 def read_codec_data(list_path: Path, settings: CodecTraining) -> CodecData:
@@ -211,6 +215,7 @@ class Crops:
         self._sources = [sources[name] for name in sorted(sources)]
         # A clip is drawn as often as its length asks for, so that every second of a source counts the same.
         self._shares = [_shares(source) for source in self._sources]
+        self._tracks: dict[Path, Track] = {}
 
     def batch(self, step: int, crop_s: float) -> Batch:
         """Return the crops of a step. Short clips are filled with silence.
@@ -232,15 +237,32 @@ class Crops:
             clips.append(clip)
             starts.append(start)
         samples = torch.from_numpy(rows)
+        pitch = self._pitch(clips, starts, 2 * frames) if codec.decoder_source else None
         if not settings.units:
-            return Batch(samples)
+            return Batch(samples, None, pitch)
         units = np.full((len(clips), frames), -1, dtype=np.int64)
         for told, clip, start in zip(units, clips, starts, strict=True):
             if clip.units is not None:
                 first = round(start / clip.rate_hz * codec.frame_rate_hz)
                 found = clip.units[first : first + frames]
                 told[: found.size] = found
-        return Batch(samples, Cues(torch.from_numpy(units), *self._prompts(clips, chance)))
+        return Batch(samples, Cues(torch.from_numpy(units), *self._prompts(clips, chance)), pitch)
+
+    def _pitch(self, clips: Sequence[Clip], starts: Sequence[int], count: int) -> Pitch:
+        """The pitch of crops, `[B, S]`. That of a clip is followed once: as a whole, when the clip is first drawn."""
+        rate_hz = 2.0 * self._settings.codec.frame_rate_hz
+        rows = []
+        for clip, start in zip(clips, starts, strict=True):
+            track = self._tracks.get(clip.path)
+            if track is None:
+                spectra = max(1, round(clip.duration_s * rate_hz))
+                track = self._tracks[clip.path] = follow_pitch(read_audio(clip.path), rate_hz, spectra)
+            found = track[:, min(round(start / clip.rate_hz * rate_hz), track.shape[1] - 1) :][:, :count]
+            row = np.pad(found, ((0, 0), (0, count - found.shape[1])), mode="edge")
+            row[1, found.shape[1] :] = 0.0  # behind a clip's end
+            rows.append(row)
+        both = torch.from_numpy(np.stack(rows))
+        return Pitch(both[:, 0], both[:, 1])
 
     def _prompts(self, clips: Sequence[Clip], chance: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Speech in the voices of clips, `[B, M]`, and how many of its code frames are sound, `[B]`."""

@@ -1,7 +1,8 @@
 """The codec's network: log-mel spectra -> ConvNeXt -> latent, and latent -> ConvNeXt -> spectra -> waveform.
 
 Everything runs on spectra, a hundred a second, not on samples; the decoder's end is Vocos' (arXiv 2306.00814, section
-3): a log-magnitude and a phase for each bin, and an inverse Fourier transform. Sequences are `[B, T, D]` throughout.
+3): a log-magnitude and a phase for each bin, and an inverse Fourier transform; with a source (`source.py`) they are
+filters of its spectra. Sequences are `[B, T, D]` throughout.
 """
 
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from speechunits.codecs.speech_codec.guide import Guidance, Guide
 from speechunits.codecs.speech_codec.layers import ConvNeXtBlock, TimeConv
 from speechunits.codecs.speech_codec.quantizer import ResidualQuantizer, Whitening
 from speechunits.codecs.speech_codec.settings import CodecSettings
+from speechunits.codecs.speech_codec.source import Pitch, Source
 from speechunits.errors import InputError
 from speechunits.extracted import UnitsInfo
 
@@ -117,11 +119,39 @@ class Decoder(nn.Module):
             ConvNeXtBlock(width, settings.expansion, 1.0 / blocks) for _ in range(settings.spectrum_blocks)
         )
         self.end_norm = nn.LayerNorm(width)
-        self.end = nn.Linear(width, settings.window + 2)
+        bins = settings.window // 2 + 1
+        self.source = Source(settings) if settings.decoder_source else None
+        # With a source: how loud its pulses are, how they are shifted, and how loud its noise is.
+        self.end = nn.Linear(width, (3 if settings.decoder_source else 2) * bins)
+        if settings.decoder_source:
+            with torch.no_grad():  # about as loud as speech
+                self.end.bias.view(3, bins).copy_(torch.tensor([[-2.0], [0.0], [-3.0]]))
         self.guide = Guide(settings, blocks) if settings.decoder_units else None
 
     def forward(self, latent: Tensor, mask: Tensor | None = None, guidance: Guidance | None = None) -> Tensor:
         """Return the waveform `[B, N]`, float32; a decoder that can be told nothing heeds no guidance."""
+        return self.speak(latent, mask, guidance)[0]
+
+    def speak(
+        self,
+        latent: Tensor,
+        mask: Tensor | None = None,
+        guidance: Guidance | None = None,
+        pitch: Pitch | None = None,
+        noise_from: Tensor | None = None,
+    ) -> tuple[Tensor, Pitch | None]:
+        """Decode, maybe at a given pitch.
+
+        Args:
+            latent: `[B, T, D]`.
+            mask: true frames `[B, T]`; None when all are.
+            guidance: what else is known.
+            pitch: for a decoder with a source, `[B, 2 T]`; what is foretold when there is none.
+            noise_from: where in its noise each row begins, `[B]`; all at its beginning when there is none.
+
+        Returns:
+            The waveform `[B, N]`, float32, and the foretold pitch; None without a source.
+        """
         fine_mask = None if mask is None else mask.repeat_interleave(2, dim=1)  # [B, 2 T]
         hidden = self.start_norm(self.start(latent, mask))
         split = len(self.coarse)
@@ -132,11 +162,26 @@ class Decoder(nn.Module):
             hidden = block(hidden, mask, style)
         rows, frames, width = hidden.shape
         hidden = self.widen(hidden).view(rows, 2 * frames, width)  # [B, 2 T, W]
+        foretold = None
+        if self.source is not None:
+            foretold = self.source.foretell(hidden, fine_mask)
+            pitch = pitch or foretold.decided()
+            hidden = hidden + self.source.tell(pitch)
         for block, style in zip(self.fine, styles[split:], strict=True):
             hidden = block(hidden, fine_mask, style)
-        log_magnitude, phase = self.end(self.end_norm(hidden)).float().chunk(2, dim=-1)  # each [B, 2 T, bins]
-        spectra = torch.polar(log_magnitude.clamp(max=_HIGHEST_LOG_MAGNITUDE).exp(), phase)
-        return _synthesize(spectra, self._settings.window, self._settings.hop, fine_mask)
+        values = self.end(self.end_norm(hidden)).float()
+        if self.source is None or pitch is None:
+            log_magnitude, phase = values.chunk(2, dim=-1)  # each [B, 2 T, bins]
+            spectra = _filter(log_magnitude, phase)
+        else:
+            loud, phase, breath = values.chunk(3, dim=-1)
+            pulses, noise = self.source(pitch, fine_mask, noise_from)
+            spectra = _filter(loud, phase) * pulses + _filter(breath, torch.zeros_like(phase)) * noise
+        return _synthesize(spectra, self._settings.window, self._settings.hop, fine_mask), foretold
+
+
+def _filter(log_magnitude: Tensor, phase: Tensor) -> Tensor:
+    return torch.polar(log_magnitude.clamp(max=_HIGHEST_LOG_MAGNITUDE).exp(), phase)
 
 
 def _synthesize(spectra: Tensor, window: int, hop: int, mask: Tensor | None) -> Tensor:

@@ -7,8 +7,8 @@ from typing import Literal
 
 from speechunits.errors import InputError
 
-# What only a decoder has that is told units and a voice; see `guide.py`.
-_GUIDE = ("decoder_units", "decoder_voice_width")
+# What not every decoder has: units and a voice that it is told (`guide.py`), pulses and noise (`source.py`).
+_OPTIONAL = ("decoder_units", "decoder_voice_width", "decoder_source")
 _VOICE_WIDTH = 128
 
 
@@ -33,6 +33,8 @@ class CodecSettings:
         decoder_units: how many units there are that the decoder may be told beside the codes, one a code frame; 0 for
             a decoder that is told nothing.
         decoder_voice_width: channels of what such a decoder hears of the speaker; 0 with the other.
+        decoder_source: 1 for a decoder that filters pulses at the voice's pitch, and noise; 0 for one that makes its
+            spectra from nothing.
 
     Raises:
         InputError: a value is out of range.
@@ -53,14 +55,17 @@ class CodecSettings:
     expansion: int = 3
     decoder_units: int = 0
     decoder_voice_width: int = 0
+    decoder_source: int = 0
 
     def __post_init__(self) -> None:
         for entry in fields(self):
-            least = 0 if entry.name in _GUIDE else 1
+            least = 0 if entry.name in _OPTIONAL else 1
             if getattr(self, entry.name) < least:
                 raise InputError(f"codec: {entry.name} must be at least {least}, not {getattr(self, entry.name)}")
         if (self.decoder_units > 0) != (self.decoder_voice_width > 0):
             raise InputError("codec: decoder_units and decoder_voice_width go together: both are 0, or none is")
+        if self.decoder_source > 1:
+            raise InputError(f"codec: decoder_source is 0 or 1, not {self.decoder_source}")
         if self.window % self.hop or self.window == self.hop:
             raise InputError(f"codec: window ({self.window}) must be a multiple of hop ({self.hop}), twice or more")
         if (self.window - self.hop) % 2:
@@ -80,20 +85,24 @@ class CodecSettings:
         """The same codec with a decoder that may be told which of so many units is said, and in whose voice."""
         return replace(self, decoder_units=units, decoder_voice_width=_VOICE_WIDTH)
 
+    def with_source(self) -> "CodecSettings":
+        """The same codec with a decoder that filters pulses and noise."""
+        return replace(self, decoder_source=1)
+
     def describe(self) -> dict[str, int]:
-        """For JSON: every value, but of a decoder's guide none where there is no guide."""
+        """For JSON: every value, but none of what its decoder does not have."""
         values = {entry.name: int(getattr(self, entry.name)) for entry in fields(self)}
-        return {name: value for name, value in values.items() if value or name not in _GUIDE}
+        return {name: value for name, value in values.items() if value or name not in _OPTIONAL}
 
     @classmethod
     def parse(cls, values: Mapping[str, object], where: str) -> "CodecSettings":
-        """Build from JSON, where every value is a whole number; a decoder that is told nothing need not say so.
+        """Build from JSON, where every value is a whole number; what a decoder does not have need not be said.
 
         Raises:
             InputError: a key is unknown or missing, or a value is not a whole number or is out of range.
         """
         names = {entry.name for entry in fields(cls)}
-        values = dict.fromkeys(_GUIDE, 0) | dict(values)
+        values = dict.fromkeys(_OPTIONAL, 0) | dict(values)
         if set(values) != names:
             raise InputError(f"{where}: the codec's keys must be {', '.join(sorted(names))}")
         whole = {name: value for name, value in values.items() if type(value) is int}
@@ -156,8 +165,9 @@ class CodecTraining:
         units: folder of units extracted of the list's recordings, by the names that they have in the list; recordings
             without any are left out. The base's decoder learns to be told them and a prompt in the same voice, so that
             few codes a frame are enough. Empty for a decoder that is told nothing.
-        guide_steps: with `units`, steps in which only spectral losses count, before those of the decoder stage; left
-            out where the base has learned to be told.
+        source: from a base on: its decoder becomes one that filters pulses and noise (`CodecSettings.decoder_source`).
+        guide_steps: with `units` or `source`, steps in which only spectral losses count, before those of the decoder
+            stage; left out where the base has learned all that.
         prompt_crop_s: with `units`, length of the prompts in training, s.
         voice: with `units`, column of the list that says who speaks: the prompt is another recording of the same
             speaker where there is one, else any part of the same.
@@ -176,6 +186,7 @@ class CodecTraining:
         mel_weight: of the log-mel loss where only spectral losses count.
         adversarial_mel_weight: of the log-mel loss in the other stages.
         feature_weight: of the distance between the discriminators' features.
+        pitch_weight: of how far the pitch is off that a decoder with a source foretells, in octaves.
         commitment_weight: of the distance between latents and their codes.
         covariance_weight: of the covariances between the latent's dimensions; it keeps all of them in use.
         adversarial_width: channels of the discriminators in the adversarial stage.
@@ -202,6 +213,7 @@ class CodecTraining:
     codec: CodecSettings = field(default_factory=CodecSettings)
     base: str = ""
     units: str = ""
+    source: bool = False
     guide_steps: int = 3_000
     prompt_crop_s: float = 1.5
     voice: str = "speaker"
@@ -220,6 +232,7 @@ class CodecTraining:
     mel_weight: float = 15.0
     adversarial_mel_weight: float = 7.0
     feature_weight: float = 4.0
+    pitch_weight: float = 2.0
     commitment_weight: float = 0.25
     covariance_weight: float = 0.3
     adversarial_width: int = 16
@@ -243,7 +256,9 @@ class CodecTraining:
         least |= dict.fromkeys(("adversarial_steps", "decoder_steps", "warmup_steps", "unquantized_steps"), 0)
         least |= {"guide_steps": 0}
         least |= dict.fromkeys(("mel_weight", "adversarial_mel_weight", "feature_weight", "commitment_weight"), 0)
-        least |= dict.fromkeys(("covariance_weight", "gain_db", "seed", "average_decay", "checkpoint_minutes"), 0)
+        least |= dict.fromkeys(
+            ("pitch_weight", "covariance_weight", "gain_db", "seed", "average_decay", "checkpoint_minutes"), 0
+        )
         for name, bound in least.items():
             if getattr(self, name) < bound:
                 raise InputError(f"codec training: {name} must be at least {bound}, not {getattr(self, name)}")
@@ -256,6 +271,11 @@ class CodecTraining:
             raise InputError("codec training: a decoder is told units from a base and units on, not by its shape")
         if self.units and not self.base:
             raise InputError("codec training: units are for a decoder whose codes are final: say of which codec (base)")
+        if self.source and not self.base:
+            raise InputError(
+                "codec training: source is for the decoder of a base; a codec from scratch has it by its shape "
+                "(codec.decoder_source)"
+            )
         if not self.prompt_crop_s > 0.0:
             raise InputError(f"codec training: prompt_crop_s must be above 0, not {self.prompt_crop_s}")
         if self.average_decay >= 1.0:
@@ -291,7 +311,7 @@ class CodecTraining:
         crop_s, rate, mel_weight = self.adversarial_crop_s, self.adversarial_rate, self.adversarial_mel_weight
         spectral = (self.reconstruction_crop_s, self.reconstruction_rate, 0.5, self.mel_weight, 0)
         if self.base:
-            plan = [Stage("guide", 1, self.guide_steps if self.units else 0, *spectral)]
+            plan = [Stage("guide", 1, self.guide_steps if self.units or self.source else 0, *spectral)]
         else:
             plan = [
                 Stage("reconstruction", 1, self.reconstruction_steps, *spectral),

@@ -28,6 +28,7 @@ from speechunits.codecs.speech_codec.losses import (
 from speechunits.codecs.speech_codec.model import CodecModel
 from speechunits.codecs.speech_codec.quantizer import covariance_penalty, draw_levels, perplexities
 from speechunits.codecs.speech_codec.settings import CodecTraining, Stage
+from speechunits.codecs.speech_codec.source import NOISE_SAMPLES, pitch_loss
 from speechunits.codecs.speech_codec.state import TrainingState, read_step
 from speechunits.codecs.speech_codec.storage import read_codec, round_as_stored, write_codec
 from speechunits.codecs.speech_codec.telling import tell
@@ -81,9 +82,12 @@ def _going_on_from(base: CodecModel, settings: CodecTraining, data: CodecData) -
     if base.told not in (None, data.told):
         given = "none are given" if data.told is None else f"{settings.units} has {data.told}"
         raise InputError(f"{settings.base}: its decoder is told units, {base.told}, and {given}")
-    if base.told is not None:
-        return replace(settings, guide_steps=0)
-    return settings if data.told is None else replace(settings, codec=base.settings.guided_by(data.told.clusters))
+    shape = base.settings
+    if base.told is None and data.told is not None:
+        shape = shape.guided_by(data.told.clusters)
+    if settings.source:
+        shape = shape.with_source()
+    return replace(settings, codec=shape, guide_steps=settings.guide_steps if shape != base.settings else 0)
 
 
 class _Run:
@@ -101,10 +105,11 @@ class _Run:
         self._device = torch.device(kind)
         self._state = TrainingState(settings, self._device, data.told)
         if base is not None:
-            # A decoder that has been told nothing lacks a guide; a fresh one changes nothing.
-            fresh = self._state.model.state_dict()
-            guide = {name: fresh[name] for name in fresh if name.startswith("decoder.guide.")}
-            self._state.model.load_state_dict(guide | base.state_dict())
+            # A decoder that has been told nothing lacks a guide, and a fresh one changes nothing; what filters a source
+            # is another layer than the end of a decoder without one.
+            tensors = self._state.model.state_dict()
+            known = {name: value for name, value in base.state_dict().items() if value.shape == tensors[name].shape}
+            self._state.model.load_state_dict(tensors | known)
         self._state_path = out / "state.safetensors"
 
     def go_on(self) -> None:
@@ -217,10 +222,16 @@ class Trainer:
             figures: dict[str, Tensor] = {}
         else:
             (latent, regularizer, figures), guidance = self._encode(step, samples, chance), None
+        noise_from = None
+        if batch.pitch is not None:
+            noise_from = torch.randint(NOISE_SAMPLES, (len(samples),), generator=chance).to(self._device)
         with self._autocast():
-            decoded = state.model.decoder(latent, None, guidance)
+            decoded, foretold = state.model.decoder.speak(latent, None, guidance, batch.pitch, noise_from)
         figures["mel"] = mel_loss(decoded, samples, settings.codec.sample_rate_hz)
         loss = stage.mel_weight * figures["mel"] + regularizer
+        if batch.pitch is not None and foretold is not None:
+            figures["pitch"] = pitch_loss(foretold, batch.pitch)
+            loss = loss + settings.pitch_weight * figures["pitch"]
         if state.discriminators is None:
             torch.autograd.backward(loss)
         else:
