@@ -81,6 +81,14 @@ class BatchedEncoder(ABC):
             joined[index].append(values)
         return [torch.cat(parts).numpy() for parts in joined]
 
+    def hear(self, samples: Tensor) -> Tensor:
+        """Return features `[B, T, D]` of equally long samples `[B, N]`, with a gradient: for training what makes them.
+
+        Args:
+            samples: at `sample_rate_hz`, on the encoder's device, at least one frame long; they are not cut.
+        """
+        return self._transform(torch.stack([self._convolve(self._normalise(row)) for row in samples]), None)
+
     def _cut(self, waveform: Waveform) -> Iterator[Tensor]:
         """Yield the pieces that are encoded by themselves; a last piece below one frame has no feature."""
         samples = torch.tensor(resample(waveform, self.sample_rate_hz).samples)

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from speechunits.encoders.protocol import SpeechEncoder
+from speechunits.encoders.batched import BatchedEncoder
 from speechunits.errors import InputError
 
 
-def load_encoder(where: str, layer: int, device: str = "cpu") -> SpeechEncoder:
+def load_encoder(where: str, layer: int, device: str = "cpu") -> BatchedEncoder:
     """Load an encoder by name.
 
     Args:

@@ -87,6 +87,17 @@ def feature_loss(real: Judgement, decoded: Judgement) -> Tensor:
     return torch.stack(losses).mean()
 
 
+def heard_loss(decoded: Tensor, original: Tensor) -> Tensor:
+    """Distance of an encoder's features `[B, T, D]` relative to how they vary over time.
+
+    Args:
+        decoded: of decoded speech, carries the gradient.
+        original: of the original.
+    """
+    spread = original - original.mean(dim=1, keepdim=True)
+    return _size(decoded - original) / _size(spread).clamp(min=1e-3)
+
+
 def _size(values: Tensor) -> Tensor:
     # Layers may be bfloat16, whose two to three digits are too few for a loss.
     return values.abs().mean(dtype=torch.float32)

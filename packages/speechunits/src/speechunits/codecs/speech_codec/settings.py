@@ -187,6 +187,11 @@ class CodecTraining:
         adversarial_mel_weight: of the log-mel loss in the other stages.
         feature_weight: of the distance between the discriminators' features.
         pitch_weight: of how far the pitch is off that a decoder with a source foretells, in octaves.
+        listener: an encoder, named as for extraction, whose features of decoded speech shall be those of the original;
+            it knows what is said, and decoded speech becomes clearer. Empty for none.
+        listener_layer: transformer layer of it, 1 is the first.
+        listener_weight: of the distance between its features.
+        listener_crops: how many crops of a batch it hears; it costs much of a step.
         commitment_weight: of the distance between latents and their codes.
         covariance_weight: of the covariances between the latent's dimensions; it keeps all of them in use.
         adversarial_width: channels of the discriminators in the adversarial stage.
@@ -233,6 +238,10 @@ class CodecTraining:
     adversarial_mel_weight: float = 7.0
     feature_weight: float = 4.0
     pitch_weight: float = 2.0
+    listener: str = ""
+    listener_layer: int = 3
+    listener_weight: float = 6.0
+    listener_crops: int = 4
     commitment_weight: float = 0.25
     covariance_weight: float = 0.3
     adversarial_width: int = 16
@@ -253,11 +262,21 @@ class CodecTraining:
         whole_from_one = ("reconstruction_steps", "batch_clips", "kmeans_batches", "adversarial_width")
         least: dict[str, float] = dict.fromkeys((*whole_from_one, "decoder_stage_width", "log_every"), 1)
         least |= dict.fromkeys(("held_out_clips", "evaluate_every", "readers"), 1)
+        least |= dict.fromkeys(("listener_layer", "listener_crops"), 1)
         least |= dict.fromkeys(("adversarial_steps", "decoder_steps", "warmup_steps", "unquantized_steps"), 0)
         least |= {"guide_steps": 0}
         least |= dict.fromkeys(("mel_weight", "adversarial_mel_weight", "feature_weight", "commitment_weight"), 0)
         least |= dict.fromkeys(
-            ("pitch_weight", "covariance_weight", "gain_db", "seed", "average_decay", "checkpoint_minutes"), 0
+            (
+                "pitch_weight",
+                "listener_weight",
+                "covariance_weight",
+                "gain_db",
+                "seed",
+                "average_decay",
+                "checkpoint_minutes",
+            ),
+            0,
         )
         for name, bound in least.items():
             if getattr(self, name) < bound:

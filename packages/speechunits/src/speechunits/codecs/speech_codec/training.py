@@ -22,6 +22,7 @@ from speechunits.codecs.speech_codec.losses import (
     adversarial_loss,
     discriminator_loss,
     feature_loss,
+    heard_loss,
     mel_distance,
     mel_loss,
 )
@@ -32,6 +33,8 @@ from speechunits.codecs.speech_codec.source import NOISE_SAMPLES, pitch_loss
 from speechunits.codecs.speech_codec.state import TrainingState, read_step
 from speechunits.codecs.speech_codec.storage import read_codec, round_as_stored, write_codec
 from speechunits.codecs.speech_codec.telling import tell
+from speechunits.encoders.batched import BatchedEncoder
+from speechunits.encoders.load import load_encoder
 from speechunits.errors import InputError
 from speechunits.precision import has_bf16
 
@@ -199,6 +202,7 @@ class Trainer:
 
     def __init__(self, settings: CodecTraining, state: TrainingState, device: torch.device) -> None:
         self._settings, self._state, self._device = settings, state, device
+        self._listener = _load_listener(settings, device) if settings.listener else None
 
     @torch.no_grad()
     def make_codebooks(self, crops: Crops, stage: Stage) -> None:
@@ -232,12 +236,13 @@ class Trainer:
         if batch.pitch is not None and foretold is not None:
             figures["pitch"] = pitch_loss(foretold, batch.pitch)
             loss = loss + settings.pitch_weight * figures["pitch"]
-        if state.discriminators is None:
-            torch.autograd.backward(loss)
-        else:
+        pull = torch.zeros_like(decoded)
+        if state.discriminators is not None:
             pull, judged = self._confront(state.discriminators, decoded.detach(), samples)
             figures |= judged
-            torch.autograd.backward([loss, decoded], [None, pull])
+        if self._listener is not None:
+            figures["heard"] = self._be_heard(self._listener, decoded.detach(), samples, pull)
+        torch.autograd.backward([loss, decoded], [None, pull])
         figures["gradient_norm"] = self._apply(step, stage)
         state.follow_decoder()
         return {name: value.detach() for name, value in figures.items()}
@@ -278,6 +283,17 @@ class Trainer:
         torch.autograd.backward(figures["discriminator"], inputs=list(discriminators.parameters()))
         return pull, figures
 
+    def _be_heard(self, listener: BatchedEncoder, decoded: Tensor, samples: Tensor, pull: Tensor) -> Tensor:
+        """Add to the gradient of the decoded sound what an encoder hears amiss in its first crops; return how much."""
+        count = self._settings.listener_crops
+        with self._autocast():
+            with torch.no_grad():
+                right = listener.hear(samples[:count])
+            loss = heard_loss(listener.hear(decoded.requires_grad_()[:count]), right)
+        (wish,) = torch.autograd.grad(self._settings.listener_weight * loss, decoded)
+        pull += wish
+        return loss
+
     def _apply(self, step: int, stage: Stage) -> Tensor:
         """Move the weights along their gradients; return the norm of the codec's gradient before clipping."""
         settings, state = self._settings, self._state
@@ -298,6 +314,14 @@ class Trainer:
         asked = self._settings.precision
         bf16 = asked == "bf16" or (asked == "auto" and has_bf16(self._device))
         return torch.autocast(self._device.type, torch.bfloat16, enabled=bf16)
+
+
+def _load_listener(settings: CodecTraining, device: torch.device) -> BatchedEncoder:
+    encoder = load_encoder(settings.listener, settings.listener_layer, str(device))
+    if encoder.sample_rate_hz != settings.codec.sample_rate_hz:
+        rates = f"{encoder.sample_rate_hz} Hz, not the codec's {settings.codec.sample_rate_hz}"
+        raise InputError(f"{settings.listener}: hears speech at {rates}")
+    return encoder
 
 
 def _rate_factor(step: int, stage: Stage, warmup_steps: int) -> float:
