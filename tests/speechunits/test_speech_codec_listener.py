@@ -109,5 +109,20 @@ def test_who_cannot_listen_is_refused(clips: Path, tmp_path: Path) -> None:
         train_speech_codec(course("mfcc", codec=other, adversarial_crop_s=0.3), clips, tmp_path / "rate")
     with pytest.raises(InputError, match=r"encoder './nothing' is neither"):
         train_speech_codec(course("./nothing"), clips, tmp_path / "name")
+    assert not (tmp_path / "name").exists()  # the right name may be given now
+
+
+def test_a_listener_is_known_by_what_it_is(clips: Path, tmp_path: Path, save_tiny_hubert) -> None:
+    first, moved, other = save_tiny_hubert().path, tmp_path / "moved.pt", save_tiny_hubert(layout="args").path
+    moved.write_bytes(first.read_bytes())
+    short = {"reconstruction_steps": 12, "adversarial_steps": 1}
+    train_speech_codec(course(str(first), **short), clips, tmp_path / "run")
+    train_speech_codec(course(str(moved), decoder_steps=3, **short), clips, tmp_path / "run")
+    assert len(read_losses(tmp_path / "run", "heard")) == 16
+    with pytest.raises(InputError, match="begun with heard_by"):
+        train_speech_codec(course(str(other), **short), clips, tmp_path / "run")
+
+
+def test_crops_that_are_listened_to_are_whole_numbers() -> None:
     with pytest.raises(InputError, match="listener_crops must be at least 1"):
         course("", listener_crops=0)

@@ -24,6 +24,7 @@ from speechunits.codecs.speech_codec.source import Pitch, Source, _pulses, pitch
 from speechunits.codecs.speech_codec.storage import round_as_stored, write_codec
 from speechunits.codecs.speech_codec.training import train_speech_codec
 from speechunits.errors import InputError
+from speechunits.extracted import Extracted, ExtractedInfo, UnitsInfo, write_extracted
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -153,6 +154,8 @@ def test_the_pitch_of_a_recording_is_followed() -> None:
     # At another rate it is the same.
     fast = follow_pitch(Waveform(hum(np.full(72_000, 150.0), 24_000), 24_000), 100.0, 300)
     assert np.abs(fast[0, 10:290] - math.log(150.0)).max() < 0.02
+    long = follow_pitch(Waveform(np.tile(hum(np.full(16_000, 125.0)), 600), 16_000), 100.0, 60_000)  # ten minutes
+    assert np.abs(long[0, 100:-100] - math.log(125.0)).max() < 0.03
     silence = follow_pitch(Waveform(np.zeros(8_000, np.float32), 16_000), 100.0, 50)
     assert silence.shape == (2, 50)
     assert not silence[1].any()
@@ -169,9 +172,28 @@ def test_the_loss_counts_octaves_where_a_voice_sounds() -> None:
 
 
 def test_a_foretold_pitch_is_decided_within_bounds() -> None:
-    decided = Pitch(torch.tensor([[0.0, 5.0, 9.0]]), torch.tensor([[-0.1, 0.1, 3.0]])).decided()
-    torch.testing.assert_close(decided.log_hz.exp(), torch.tensor([[50.0, math.exp(5.0), 600.0]]))
-    assert decided.voiced.tolist() == [[0.0, 1.0, 1.0]]
+    for log_hz, hz in ((0.0, 50.0), (5.0, math.exp(5.0)), (9.0, 600.0)):
+        decided = Pitch(torch.full((1, 3), log_hz), torch.tensor([[-0.1, 0.1, 3.0]])).decided(None)
+        torch.testing.assert_close(decided.log_hz.exp(), torch.full((1, 3), hz))
+        assert decided.voiced.tolist() == [[0.0, 1.0, 1.0]]
+
+
+def test_a_foretold_pitch_is_smooth_where_a_voice_sounds() -> None:
+    chance = torch.Generator().manual_seed(0)
+    slow = 5.0 + 0.2 * torch.sin(torch.arange(100) / 15.0)
+    rough = Pitch((slow + 0.05 * torch.randn(100, generator=chance))[None], torch.full((1, 100), 9.0))
+    smooth = rough.decided(None).log_hz
+    assert smooth.diff().abs().mean() < 0.4 * rough.log_hz.diff().abs().mean()
+    assert (smooth - slow).abs().mean() < 0.6 * (rough.log_hz - slow).abs().mean()
+    # What is foretold where nothing sounds does not matter.
+    voiced = torch.where(torch.arange(100) < 50, 12.0, -12.0)[None]
+    astray = torch.where(torch.arange(100) < 50, slow, 1.0)[None]
+    assert (Pitch(astray, voiced).decided(None).log_hz[0, :50] - slow[:50]).abs().max() < 0.03
+    # What comes behind a row's end neither.
+    mask = (torch.arange(100) < 60)[None]
+    longer = Pitch(torch.where(mask, rough.log_hz, 9.0), rough.voiced).decided(mask).log_hz[:, :60]
+    alone = Pitch(rough.log_hz[:, :60], rough.voiced[:, :60]).decided(None).log_hz
+    torch.testing.assert_close(longer, alone)
 
 
 # Training
@@ -181,7 +203,7 @@ def test_a_foretold_pitch_is_decided_within_bounds() -> None:
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two voices, low and high, one file at another rate and one shorter than a crop."""
     folder = tmp_path_factory.mktemp("clips")
-    rows = ["audio\tsplit"]
+    rows, extracted = ["audio\tsplit"], []
     kinds = [
         (100.0, 1.2, 16_000),
         (110.0, 1.0, 24_000),
@@ -193,7 +215,10 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
         glide = np.geomspace(hz, hz * 1.1, int(seconds * rate_hz))
         write_wav(folder / f"{number}.wav", Waveform(hum(glide, rate_hz), rate_hz))
         rows.append(f"{number}.wav\t{'dev' if number == 4 else 'train'}")
+        units = np.arange(int(seconds * 50), dtype=np.int64) % 6
+        extracted.append(Extracted(f"{number}.wav", seconds, units, None))
     (folder / "list.tsv").write_text("\n".join(rows) + "\n")
+    write_extracted(folder / "units", ExtractedInfo(UnitsInfo("encoder", "kmeans", 6, 50.0), None), extracted)
     write_codec(folder / "base", make_model(PLAIN))
     return folder / "list.tsv"
 
@@ -253,7 +278,8 @@ def test_a_decoder_learns_its_source(clips: Path, tmp_path: Path) -> None:
     assert after["decoder.end.weight"].shape[0] == 3 * 321
 
 
-def test_killed_and_continued_is_uninterrupted(clips: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("told", [False, True], ids=["source alone", "units and a listener, too"])
+def test_killed_and_continued_is_uninterrupted(clips: Path, tmp_path: Path, told: bool) -> None:
     class StopError(Exception):
         pass
 
@@ -265,14 +291,15 @@ def test_killed_and_continued_is_uninterrupted(clips: Path, tmp_path: Path) -> N
 
         return stopping
 
-    whole = load_file(train_speech_codec(course_on(clips), clips, tmp_path / "whole") / "model.safetensors")
+    course = course_on(clips, **({"units": str(clips.parent / "units"), "listener": "mfcc"} if told else {}))
+    whole = load_file(train_speech_codec(course, clips, tmp_path / "whole") / "model.safetensors")
     for steps in (2, 5):  # within each of the stages
         out = tmp_path / f"stopped{steps}"
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Diary, "advance", stop_after(steps, Diary.advance))
             with pytest.raises(StopError):
-                train_speech_codec(course_on(clips), clips, out)
-        found = load_file(train_speech_codec(course_on(clips), clips, out) / "model.safetensors")
+                train_speech_codec(course, clips, out)
+        found = load_file(train_speech_codec(course, clips, out) / "model.safetensors")
         assert all(torch.equal(found[name], whole[name]) for name in whole)
 
 

@@ -241,6 +241,18 @@ def test_a_run_from_before_a_setting_was_there_goes_on(clips: Path, uninterrupte
     train_speech_codec(TINY, clips, tmp_path / "run")
 
 
+def test_so_does_one_that_went_on_from_a_codec(clips: Path, uninterrupted: Path, tmp_path: Path) -> None:
+    further = replace(TINY, base=str(uninterrupted / "codec"), decoder_steps=2)
+    train_speech_codec(further, clips, tmp_path / "run")
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    del record["heard_by"], record["settings"]["codec"]["decoder_source"]
+    for name in ("source", "pitch_weight", "listener", "listener_layer", "listener_weight", "listener_crops"):
+        del record["settings"][name]
+    assert record["settings"]["guide_steps"] == TINY.guide_steps
+    (tmp_path / "run" / "run.json").write_text(json.dumps(record))
+    train_speech_codec(replace(further, decoder_steps=3), clips, tmp_path / "run")
+
+
 def test_a_loss_that_is_not_finite_is_never_saved(clips: Path, tmp_path: Path) -> None:
     with pytest.raises(FloatingPointError, match="step 1: gradient_norm"):
         train_speech_codec(replace(TINY, covariance_weight=float("inf"), warmup_steps=0), clips, tmp_path)

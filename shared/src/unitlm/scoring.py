@@ -53,8 +53,7 @@ def score_continuations(
         padded[row, : len(ids)] = torch.tensor(ids, device=device)
     states = hidden.expand(len(continuations), -1).unsqueeze(1)  # [B, 1, D]
     if longest:
-        prompts = torch.arange(len(continuations), device=device) if len(hidden) > 1 else lengths * 0
-        read = cache.chosen(prompts)
+        read = cache.chosen(torch.arange(len(continuations), device=device) % len(hidden))
         more = read_padded(model, model.embed(padded), lengths.tolist(), read)
         states = torch.cat([states, more], dim=1)  # [B, 1 + L, D]
     end = torch.full((len(continuations), 1), choices.stop - choices.start, device=device)

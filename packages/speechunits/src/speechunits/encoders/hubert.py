@@ -42,7 +42,7 @@ def load_fairseq_hubert(
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     try:
-        model.to(device)
+        model.requires_grad_(False).to(device)
     except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
         raise InputError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
     return HubertEncoder(model, checkpoint, layer, batch_frames or most_frames(device))

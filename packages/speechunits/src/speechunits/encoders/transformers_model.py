@@ -103,13 +103,13 @@ class TransformersEncoder(BatchedEncoder):
         del self._model.encoder.layers[layer:]
         if getattr(config, "do_stable_layer_norm", False):
             self._model.encoder.layer_norm = nn.Identity()
-        self._model.eval()
+        self._model.eval().requires_grad_(False)
 
     def _normalise(self, samples: Tensor) -> Tensor:
         if not self._extractor.do_normalize:
             return samples
-        values = self._extractor(samples.numpy(), sampling_rate=self.sample_rate_hz, return_tensors="np")
-        return torch.from_numpy(np.asarray(values["input_values"][0], dtype=np.float32))
+        # As Wav2Vec2FeatureExtractor does, but with a gradient.
+        return (samples - samples.mean()) / (samples.var(correction=0) + 1e-7).sqrt()
 
     def _convolve(self, samples: Tensor) -> Tensor:
         features = self._model.feature_extractor(samples[None].to(self._model.device))  # [1, conv width, frames]

@@ -44,7 +44,7 @@ def load_whisper(folder: Path, layer: int, *, device: str = "cpu", batch_frames:
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     try:
-        model = WhisperLayers(stored.tensors, layer).eval()
+        model = WhisperLayers(stored.tensors, layer).eval().requires_grad_(False)
     except KeyError as error:
         raise InputError(f"{path}: tensor {error} is missing") from error
     except InputError as error:

@@ -334,10 +334,12 @@ class UnitTranslator:
 
     def _choose_recognizable(self, candidates: Sequence[Continuation], text: str, alphabet: str) -> Continuation:
         """The units in which the model best recognises a text, of those that ended if any did."""
+        ids = self._vocabulary.encode(alphabet, text)
+        if not ids:
+            return candidates[0]
         said = [one for one in dict.fromkeys(candidates) if one.ids]
         said = [one for one in said if one.ended] or said
-        ids = self._vocabulary.encode(alphabet, text)
-        if len(said) < 2 or not ids:
+        if len(said) < 2:
             return (said or candidates)[0]
         listen = _listening_for(alphabet)
         spoken = [self._vocabulary.decode(UNITS, one.ids) for one in said]

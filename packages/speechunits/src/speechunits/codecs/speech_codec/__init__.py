@@ -5,10 +5,11 @@ features.py        spectra and log-mel spectra
 layers.py          what both halves of the model are made of
 model.py           waveform -> latent, latent -> waveform
 guide.py           units and a voice, of which a decoder may be told
+source.py          pulses at a foretold pitch, and noise, which a decoder may filter
 quantizer.py       whitening and residual vector quantisation
 codec.py           `SpeechCodec`, what others use
 storage.py         codec.json + model.safetensors, and the identity of the codes
-losses.py, discriminator.py, data.py, telling.py, state.py, diary.py, training.py
+losses.py, discriminator.py, pitch.py, data.py, telling.py, state.py, diary.py, training.py
                    everything that only training needs
 """
 

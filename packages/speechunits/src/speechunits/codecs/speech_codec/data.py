@@ -23,6 +23,7 @@ from speechunits.listing import read_columns, read_list
 from speechunits.runs import Units
 
 _LONGEST_HELD_OUT_S = 10
+_PITCH_RATE_HZ = 16_000  # a long recording is resampled to it block by block
 # Encoders leave out a frame or two at the end; more are missing, or too many, when the units are of something else.
 _UNITS_AMISS = 4.0
 
@@ -256,7 +257,7 @@ class Crops:
             track = self._tracks.get(clip.path)
             if track is None:
                 spectra = max(1, round(clip.duration_s * rate_hz))
-                track = self._tracks[clip.path] = follow_pitch(read_audio(clip.path), rate_hz, spectra)
+                track = self._tracks[clip.path] = follow_pitch(read_audio(clip.path, _PITCH_RATE_HZ), rate_hz, spectra)
             found = track[:, min(round(start / clip.rate_hz * rate_hz), track.shape[1] - 1) :][:, :count]
             row = np.pad(found, ((0, 0), (0, count - found.shape[1])), mode="edge")
             row[1, found.shape[1] :] = 0.0  # behind a clip's end
@@ -282,10 +283,12 @@ class Crops:
     def _start(self, clip: Clip, samples: int, position: float) -> int:
         """Where a crop begins in its clip, at the clip's rate: at the share `position` of what can be a beginning."""
         codec = self._settings.codec
-        if clip.units is None:
+        if clip.units is None and not codec.decoder_source:
             count = round(samples / codec.sample_rate_hz * clip.rate_hz)
             return int(position * max(1, clip.samples - count + 1))
-        frame = int(position * max(1, clip.units.size - samples // codec.frame_samples + 1))
+        # Units and pitches lie in frames.
+        frames = int(clip.duration_s * codec.frame_rate_hz) if clip.units is None else clip.units.size
+        frame = int(position * max(1, frames - samples // codec.frame_samples + 1))
         return round(frame / codec.frame_rate_hz * clip.rate_hz)
 
     def _fill(self, row: Samples, clip: Clip, start: int, gain_db: float) -> int:

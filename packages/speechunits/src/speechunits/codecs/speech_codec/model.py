@@ -146,7 +146,7 @@ class Decoder(nn.Module):
             latent: `[B, T, D]`.
             mask: true frames `[B, T]`; None when all are.
             guidance: what else is known.
-            pitch: for a decoder with a source, `[B, 2 T]`; what is foretold when there is none.
+            pitch: what its source follows, `[B, 2 T]`, rather than what is foretold; without a source it is not heeded.
             noise_from: where in its noise each row begins, `[B]`; all at its beginning when there is none.
 
         Returns:
@@ -162,21 +162,21 @@ class Decoder(nn.Module):
             hidden = block(hidden, mask, style)
         rows, frames, width = hidden.shape
         hidden = self.widen(hidden).view(rows, 2 * frames, width)  # [B, 2 T, W]
-        foretold = None
+        foretold, sources = None, None
         if self.source is not None:
             foretold = self.source.foretell(hidden, fine_mask)
-            pitch = pitch or foretold.decided()
-            hidden = hidden + self.source.tell(pitch)
+            sung = pitch or foretold.decided(fine_mask)
+            hidden = hidden + self.source.tell(sung)
+            sources = self.source(sung, fine_mask, noise_from)
         for block, style in zip(self.fine, styles[split:], strict=True):
             hidden = block(hidden, fine_mask, style)
         values = self.end(self.end_norm(hidden)).float()
-        if self.source is None or pitch is None:
-            log_magnitude, phase = values.chunk(2, dim=-1)  # each [B, 2 T, bins]
-            spectra = _filter(log_magnitude, phase)
+        if sources is None:
+            spectra = _filter(*values.chunk(2, dim=-1))  # each [B, 2 T, bins]
         else:
+            pulses, noise = sources
             loud, phase, breath = values.chunk(3, dim=-1)
-            pulses, noise = self.source(pitch, fine_mask, noise_from)
-            spectra = _filter(loud, phase) * pulses + _filter(breath, torch.zeros_like(phase)) * noise
+            spectra = _filter(loud, phase) * pulses + breath.clamp(max=_HIGHEST_LOG_MAGNITUDE).exp() * noise
         return _synthesize(spectra, self._settings.window, self._settings.hop, fine_mask), foretold
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from speechunits.audio import Waveform, resample
-from speechunits.codecs.speech_codec.source import HIGHEST_HZ, LOWEST_HZ
+from speechunits.codecs.speech_codec.source import HIGHEST_HZ, LOWEST_HZ, MIDDLE
 from speechunits.errors import InputError
 
 if TYPE_CHECKING:
@@ -34,14 +33,15 @@ def follow_pitch(waveform: Waveform, frame_rate_hz: float, frames: int) -> Track
         `[2, F]`: natural logarithms of the fundamental frequency in Hz, in between where nothing is voiced; and 1
         where something is, else 0.
     """
-    found = _network().detect(resample(waveform, _RATE_HZ).samples, _RATE_HZ, fmin=LOWEST_HZ, fmax=HIGHEST_HZ)
+    samples = resample(waveform, _RATE_HZ).samples
+    found = _network().detect(samples, _RATE_HZ, fmin=LOWEST_HZ, fmax=HIGHEST_HZ)
     times = (np.arange(frames) + 0.5) / frame_rate_hz
     sounds = found.confidence >= _VOICED
     if not sounds.any():
-        return np.stack((np.full(frames, math.log(LOWEST_HZ * 3.0)), np.zeros(frames))).astype(np.float32)
+        return np.stack((np.full(frames, MIDDLE), np.zeros(frames))).astype(np.float32)
     log_hz = np.interp(times, found.timestamps[sounds], np.log(found.pitch_hz[sounds]))
-    nearest = np.abs(times[:, None] - found.timestamps).argmin(axis=1)
-    return np.stack((log_hz, sounds[nearest])).astype(np.float32)
+    between = (found.timestamps[1:] + found.timestamps[:-1]) / 2.0
+    return np.stack((log_hz, sounds[np.searchsorted(between, times)])).astype(np.float32)
 
 
 @functools.cache

@@ -123,7 +123,8 @@ class Stage:
 
     Attributes:
         name: `reconstruction`: everything, spectral losses only; `adversarial`: everything, against a discriminator;
-            `guide`: the decoder alone, spectral losses only, while it learns what units and voices sound like;
+            `guide`: the decoder alone, spectral losses only, while it learns what units and voices sound like, or what
+            to make of pulses and noise;
             `decoder`: the decoder alone, against a discriminator. In the last two encoder and codebooks stand still.
         first_step: its first step, from 1.
         steps: how many it takes.
@@ -155,8 +156,8 @@ class CodecTraining:
 
     The loss of the reconstruction stage hardly tells how a codec sounds; the adversarial ones decide that. The codes
     are final when the decoder stage begins, so that language models can train on them from then on. From a finished
-    codec (`base`) there is the decoder stage alone, and with `units` a stage before it, in which the decoder learns to
-    be told them.
+    codec (`base`) there is the decoder stage alone, and with `units` or `source` a stage before it, in which the
+    decoder learns to be told them, or to filter.
 
     Attributes:
         codec: its shape.
@@ -166,6 +167,8 @@ class CodecTraining:
             without any are left out. The base's decoder learns to be told them and a prompt in the same voice, so that
             few codes a frame are enough. Empty for a decoder that is told nothing.
         source: from a base on: its decoder becomes one that filters pulses and noise (`CodecSettings.decoder_source`).
+            Training any such decoder needs SwiftF0 (`speechunits[pitch]`), and keeps the pitch of every recording that
+            it has drawn in memory, 3 MB an hour.
         guide_steps: with `units` or `source`, steps in which only spectral losses count, before those of the decoder
             stage; left out where the base has learned all that.
         prompt_crop_s: with `units`, length of the prompts in training, s.
@@ -186,7 +189,8 @@ class CodecTraining:
         mel_weight: of the log-mel loss where only spectral losses count.
         adversarial_mel_weight: of the log-mel loss in the other stages.
         feature_weight: of the distance between the discriminators' features.
-        pitch_weight: of how far the pitch is off that a decoder with a source foretells, in octaves.
+        pitch_weight: of how far the pitch is off that a decoder with a source foretells: in octaves, and of whether
+            there is one in nats.
         listener: an encoder, named as for extraction, whose features of decoded speech shall be those of the original;
             it knows what is said, and decoded speech becomes clearer. Empty for none.
         listener_layer: transformer layer of it, 1 is the first.
@@ -264,7 +268,7 @@ class CodecTraining:
         least |= dict.fromkeys(("held_out_clips", "evaluate_every", "readers"), 1)
         least |= dict.fromkeys(("listener_layer", "listener_crops"), 1)
         least |= dict.fromkeys(("adversarial_steps", "decoder_steps", "warmup_steps", "unquantized_steps"), 0)
-        least |= {"guide_steps": 0}
+        least |= dict.fromkeys(("guide_steps", "average_decay", "checkpoint_minutes"), 0)
         least |= dict.fromkeys(("mel_weight", "adversarial_mel_weight", "feature_weight", "commitment_weight"), 0)
         least |= dict.fromkeys(
             (

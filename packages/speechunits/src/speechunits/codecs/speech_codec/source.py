@@ -20,9 +20,9 @@ from speechunits.codecs.speech_codec.settings import CodecSettings
 
 LOWEST_HZ = 50.0
 HIGHEST_HZ = 600.0
-# About the pitch of a voice between low and high, for inputs and outputs around 0.
-_MIDDLE = math.log(170.0)
-# Four seconds; which of it a frame hears depends on the frame's place alone, so that decoding is reproducible.
+# Of a pitch between low and high voices, for inputs and outputs around 0.
+MIDDLE = math.log(170.0)
+# Which of it a frame hears depends on the frame's place alone, so that decoding is reproducible.
 NOISE_SAMPLES = 65_536
 
 
@@ -42,10 +42,24 @@ class Pitch:
         """The same on a device."""
         return Pitch(self.log_hz.to(device), self.voiced.to(device))
 
-    def decided(self) -> "Pitch":
-        """Of a foretold pitch, what is most probable."""
-        log_hz = self.log_hz.detach().clamp(math.log(LOWEST_HZ), math.log(HIGHEST_HZ))
-        return Pitch(log_hz, (self.voiced.detach() > 0.0).to(log_hz.dtype))
+    @torch.no_grad()
+    def decided(self, mask: Tensor | None) -> "Pitch":
+        """Of a foretold pitch, what pulses may follow: smooth, within bounds, voiced where that is more probable.
+
+        Args:
+            mask: true frames `[B, S]`.
+        """
+        weight = self.voiced.sigmoid() if mask is None else self.voiced.sigmoid() * mask
+        log_hz = _smooth(self.log_hz * weight) / _smooth(weight).clamp(min=1e-6)
+        log_hz = log_hz.clamp(math.log(LOWEST_HZ), math.log(HIGHEST_HZ))
+        return Pitch(log_hz, (self.voiced > 0.0).to(log_hz.dtype))
+
+
+def _smooth(values: Tensor) -> Tensor:
+    """Weighted sums `[B, S]` of what is around each frame of `[B, S]`."""
+    # A pitch that is foretold frame by frame trembles, which sounds hoarse: five frames together do not.
+    shape = torch.hann_window(7, periodic=False, device=values.device)[1:-1]
+    return F.conv1d(values[:, None], shape[None, None], padding=2)[:, 0]
 
 
 class Source(nn.Module):
@@ -67,11 +81,11 @@ class Source(nn.Module):
     def foretell(self, hidden: Tensor, mask: Tensor | None) -> Pitch:
         """The pitch of hidden frames `[B, S, W]`; `voiced` has the logarithms of odds."""
         values = self.end(self.norm(self.block(hidden, mask))).float()
-        return Pitch(_MIDDLE + values[..., 0], values[..., 1])
+        return Pitch(MIDDLE + values[..., 0], values[..., 1])
 
     def tell(self, pitch: Pitch) -> Tensor:
         """What is added to hidden frames, `[B, S, W]`, so that filters fit the pitch."""
-        known = torch.stack(((pitch.log_hz - _MIDDLE) * pitch.voiced, pitch.voiced), dim=-1)
+        known = torch.stack(((pitch.log_hz - MIDDLE) * pitch.voiced, pitch.voiced), dim=-1)
         return self.inform(known)  # type: ignore[no-any-return]
 
     @torch.no_grad()

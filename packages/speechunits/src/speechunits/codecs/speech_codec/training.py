@@ -56,7 +56,7 @@ def train_speech_codec(settings: CodecTraining, list_path: Path, out: Path) -> P
 
     Raises:
         InputError: the list, a file of it or the codec to go on from cannot be used, or `out` holds another run or is
-            in use.
+            in use; the listener cannot be loaded, or SwiftF0 is not installed, from which a source is learned.
         FloatingPointError: the loss is not finite; the state on disk is from before that.
     """
     base = read_codec(Path(settings.base)) if settings.base else None
@@ -68,6 +68,7 @@ def train_speech_codec(settings: CodecTraining, list_path: Path, out: Path) -> P
     if data.without_units:
         without = f"{data.without_units} recordings of {list_path} have no units in {settings.units}: left out"
         print(without, file=sys.stderr)
+    listener = _load_listener(settings) if settings.listener else None
     out.mkdir(parents=True, exist_ok=True)
     lock = FileLock(out / ".lock")
     try:
@@ -75,8 +76,8 @@ def train_speech_codec(settings: CodecTraining, list_path: Path, out: Path) -> P
     except Timeout as error:
         raise InputError(f"{out}: another process is training here") from error
     with held:  # `with lock` would take it a second time, and give it back once
-        record_run(out, settings, data)
-        _Run(settings, data, out, base).go_on()
+        record_run(out, settings, data, "" if listener is None else listener.identity)
+        _Run(settings, data, out, base, listener).go_on()
     return out / "codec"
 
 
@@ -90,36 +91,47 @@ def _going_on_from(base: CodecModel, settings: CodecTraining, data: CodecData) -
         shape = shape.guided_by(data.told.clusters)
     if settings.source:
         shape = shape.with_source()
-    return replace(settings, codec=shape, guide_steps=settings.guide_steps if shape != base.settings else 0)
+    nothing_to_learn = shape == base.settings and bool(settings.units or settings.source)
+    return replace(settings, codec=shape, guide_steps=0 if nothing_to_learn else settings.guide_steps)
 
 
 class _Run:
     """A run in its folder: what happens when."""
 
-    def __init__(self, settings: CodecTraining, data: CodecData, out: Path, base: CodecModel | None) -> None:
-        self._settings, self._out = settings, out
+    def __init__(
+        self,
+        settings: CodecTraining,
+        data: CodecData,
+        out: Path,
+        base: CodecModel | None,
+        listener: BatchedEncoder | None,
+    ) -> None:
+        self._settings, self._out, self._listener = settings, out, listener
         self._crops = Crops(data.train, settings)
         self._held_out = read_held_out(data.held_out, settings.codec.sample_rate_hz)
         self._held_out_clips = data.held_out
         self._stages = {
             stage.first_step + offset: stage for stage in settings.stages() for offset in range(stage.steps)
         }
-        kind = ("cuda" if torch.cuda.is_available() else "cpu") if settings.device == "auto" else settings.device
-        self._device = torch.device(kind)
+        self._device = _choose_device(settings)
         self._state = TrainingState(settings, self._device, data.told)
         if base is not None:
-            # A decoder that has been told nothing lacks a guide, and a fresh one changes nothing; what filters a source
+            # A decoder that has been told nothing lacks a guide, and a fresh one changes nothing. What filters a source
             # is another layer than the end of a decoder without one.
-            tensors = self._state.model.state_dict()
-            known = {name: value for name, value in base.state_dict().items() if value.shape == tensors[name].shape}
-            self._state.model.load_state_dict(tensors | known)
+            lacks = [] if base.told else ["decoder.guide."]
+            if settings.codec.decoder_source and not base.settings.decoder_source:
+                lacks += ["decoder.source.", "decoder.end."]
+            first, known = self._state.model.state_dict(), base.state_dict()
+            fresh = {name: value for name, value in first.items() if name.startswith(tuple(lacks))}
+            kept = {name: value for name, value in known.items() if not name.startswith(tuple(lacks))}
+            self._state.model.load_state_dict(fresh | kept)
         self._state_path = out / "state.safetensors"
 
     def go_on(self) -> None:
         """Take all steps that are left, and write the codec."""
         settings = self._settings
         done = self._restore()
-        trainer = Trainer(settings, self._state, self._device)
+        trainer = Trainer(settings, self._state, self._device, self._listener)
         with Diary(self._out, done, settings.steps) as diary:
             saved_at = time.monotonic()
             for step, stage, batch in self._crops.batches(self._stages, done + 1):
@@ -200,9 +212,14 @@ class _Run:
 class Trainer:
     """Takes training steps on a state."""
 
-    def __init__(self, settings: CodecTraining, state: TrainingState, device: torch.device) -> None:
-        self._settings, self._state, self._device = settings, state, device
-        self._listener = _load_listener(settings, device) if settings.listener else None
+    def __init__(
+        self,
+        settings: CodecTraining,
+        state: TrainingState,
+        device: torch.device,
+        listener: BatchedEncoder | None = None,
+    ) -> None:
+        self._settings, self._state, self._device, self._listener = settings, state, device, listener
 
     @torch.no_grad()
     def make_codebooks(self, crops: Crops, stage: Stage) -> None:
@@ -316,8 +333,13 @@ class Trainer:
         return torch.autocast(self._device.type, torch.bfloat16, enabled=bf16)
 
 
-def _load_listener(settings: CodecTraining, device: torch.device) -> BatchedEncoder:
-    encoder = load_encoder(settings.listener, settings.listener_layer, str(device))
+def _choose_device(settings: CodecTraining) -> torch.device:
+    kind = ("cuda" if torch.cuda.is_available() else "cpu") if settings.device == "auto" else settings.device
+    return torch.device(kind)
+
+
+def _load_listener(settings: CodecTraining) -> BatchedEncoder:
+    encoder = load_encoder(settings.listener, settings.listener_layer, str(_choose_device(settings)))
     if encoder.sample_rate_hz != settings.codec.sample_rate_hz:
         rates = f"{encoder.sample_rate_hz} Hz, not the codec's {settings.codec.sample_rate_hz}"
         raise InputError(f"{settings.listener}: hears speech at {rates}")
