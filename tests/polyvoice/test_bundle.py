@@ -132,7 +132,7 @@ def test_samples_are_made_of_the_recordings_that_ship(packed: Path, tmp_path: Pa
     scores = json.loads((tmp_path / "page" / "evaluation" / "scores.json").read_text())
     assert scores["directions"].keys() == {"zh-en", "en-zh", "es-en", "en-es"}
     page = (tmp_path / "page" / "index.html").read_text()
-    assert page.count('class="card sample"') == 12
+    assert page.count('class="card sample"') == 24
     assert "It&#39;s twenty degrees in Mexico City." in page
 
 

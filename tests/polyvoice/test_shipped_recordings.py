@@ -11,7 +11,14 @@ from polyvoice.corpus.phrasebook.templates import load_templates
 from polyvoice.corpus.speak.voices import split_voices
 from speechunits.audio import read_audio
 
-TEMPLATES = ("school.new_words", "travel.this_bag_heavy", "weather.degrees_city")  # of which the sentences are
+TEMPLATES = (  # of which the sentences are
+    "school.new_words",
+    "time.ago",
+    "travel.go_to_city",
+    "travel.this_bag_heavy",
+    "weather.city_now",
+    "weather.degrees_city",
+)
 
 
 def test_no_model_was_trained_on_them() -> None:
@@ -35,7 +42,7 @@ def test_no_model_was_trained_on_them() -> None:
 def test_they_can_be_heard_in_every_direction() -> None:
     rows = read_manifest(shipped_recordings())
     assert Counter(f"{row.source_lang}-{row.target_lang}" for row in rows) == dict.fromkeys(
-        ("zh-en", "en-zh", "es-en", "en-es"), 3
+        ("zh-en", "en-zh", "es-en", "en-es"), 6
     )
     for row in rows:
         assert row.source_audio is not None
