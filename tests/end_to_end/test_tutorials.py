@@ -79,11 +79,12 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tutorial")
     (folder / "audio").mkdir()
     shipped = Path(polyvoice.shipped.__path__[0]) / "recordings" / "audio"
-    english = sorted(shipped.glob("*.en.flac"))
+    both = {of: shipped.glob(f"{of.name.removesuffix('.en.flac')}.*") for of in sorted(shipped.glob("*.en.flac"))}
+    others = {target: set(found) - {target} for target, found in both.items()}
+    pairs_of_two = {target: found for target, found in others.items() if len(found) == 1}
     header = "id\tsource_audio\tsource_lang\ttarget_audio\ttarget_lang\ttarget_text\tsplit"
     lines, half = [], []
-    for number, target in enumerate(english, start=1):
-        [source] = set(shipped.glob(f"{target.name.removesuffix('.en.flac')}.*")) - {target}
+    for number, (target, [source]) in enumerate(pairs_of_two.items(), start=1):
         shutil.copy(source, folder / "audio" / f"{number:03d}.es.flac")
         shutil.copy(target, folder / "audio" / f"{number:03d}.en.flac")
         split = {5: "dev", 6: "test"}.get(number, "train")
