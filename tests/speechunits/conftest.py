@@ -2,7 +2,8 @@
 
 import importlib.util
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 from speechunits.audio import Waveform
+from speechunits.codecs.speech_codec.diary import Diary
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,30 @@ class GoldenUtterance:
     audio: Path
     features: np.ndarray
     units: np.ndarray
+
+
+@pytest.fixture
+def killed_after() -> Callable[[int], AbstractContextManager[None]]:
+    """Kill a codec's training when it has taken one step more than so many: that one is lost."""
+
+    class StopError(Exception):
+        pass
+
+    @contextmanager
+    def killed(steps: int) -> Iterator[None]:
+        advance = Diary.advance
+
+        def stopping(diary: Diary, step: int, audio_s: float) -> None:
+            advance(diary, step, audio_s)
+            if step > steps:
+                raise StopError
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Diary, "advance", stopping)
+            with pytest.raises(StopError):
+                yield
+
+    return killed
 
 
 @pytest.fixture(scope="session")

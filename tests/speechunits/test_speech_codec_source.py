@@ -16,7 +16,6 @@ from speechunits.audio import Waveform, write_wav
 from speechunits.codecs.speech_codec import load_speech_codec
 from speechunits.codecs.speech_codec.codec import SpeechCodec
 from speechunits.codecs.speech_codec.data import Crops, read_codec_data
-from speechunits.codecs.speech_codec.diary import Diary
 from speechunits.codecs.speech_codec.model import CodecModel
 from speechunits.codecs.speech_codec.pitch import follow_pitch
 from speechunits.codecs.speech_codec.settings import CodecSettings, CodecTraining
@@ -279,26 +278,13 @@ def test_a_decoder_learns_its_source(clips: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("told", [False, True], ids=["source alone", "units and a listener, too"])
-def test_killed_and_continued_is_uninterrupted(clips: Path, tmp_path: Path, told: bool) -> None:
-    class StopError(Exception):
-        pass
-
-    def stop_after(steps: int, advance: Callable[[Diary, int, float], None]) -> Callable[[Diary, int, float], None]:
-        def stopping(diary: Diary, step: int, audio_s: float) -> None:
-            advance(diary, step, audio_s)
-            if step > steps:
-                raise StopError
-
-        return stopping
-
+def test_killed_and_continued_is_uninterrupted(clips: Path, tmp_path: Path, told: bool, killed_after) -> None:
     course = course_on(clips, **({"units": str(clips.parent / "units"), "listener": "mfcc"} if told else {}))
     whole = load_file(train_speech_codec(course, clips, tmp_path / "whole") / "model.safetensors")
     for steps in (2, 5):  # within each of the stages
         out = tmp_path / f"stopped{steps}"
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Diary, "advance", stop_after(steps, Diary.advance))
-            with pytest.raises(StopError):
-                train_speech_codec(course, clips, out)
+        with killed_after(steps):
+            train_speech_codec(course, clips, out)
         found = load_file(train_speech_codec(course, clips, out) / "model.safetensors")
         assert all(torch.equal(found[name], whole[name]) for name in whole)
 

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from speechunits.codecs.protocol import SoftCodes, SpokenBy, decode_softly, told
 from speechunits.codecs.speech_codec import load_speech_codec
 from speechunits.codecs.speech_codec.codec import SpeechCodec
 from speechunits.codecs.speech_codec.data import Batch, Crops, Cues, read_codec_data
-from speechunits.codecs.speech_codec.diary import Diary
 from speechunits.codecs.speech_codec.guide import Guidance
 from speechunits.codecs.speech_codec.model import CodecModel
 from speechunits.codecs.speech_codec.settings import CodecSettings, CodecTraining
@@ -100,21 +98,6 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_extracted(folder / "units", ExtractedInfo(UNITS, None), extracted)
     write_codec(folder / "base", make_model(SHAPE))
     return folder / "list.tsv"
-
-
-class StopError(Exception):
-    """A run is killed."""
-
-
-def stop_after(steps: int, advance: Callable[[Diary, int, float], None]) -> Callable[[Diary, int, float], None]:
-    """Kill a run when it has taken one step more: that one is lost."""
-
-    def stopping(diary: Diary, step: int, audio_s: float) -> None:
-        advance(diary, step, audio_s)
-        if step > steps:
-            raise StopError
-
-    return stopping
 
 
 def course_on(clips: Path, **changes: object) -> CodecTraining:
@@ -360,14 +343,12 @@ def test_it_learns_to_tell_units_and_voices_apart_that_codes_do_not(clips: Path,
     assert all(name.startswith("decoder.") for name in changed)
 
 
-def test_killed_and_continued_is_uninterrupted(clips: Path, tmp_path: Path) -> None:
+def test_killed_and_continued_is_uninterrupted(clips: Path, tmp_path: Path, killed_after) -> None:
     whole = load_file(train_speech_codec(course_on(clips), clips, tmp_path / "whole") / "model.safetensors")
     for steps in (4, 6, 7):  # within each of the two stages, and between them
         out = tmp_path / f"stopped{steps}"
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Diary, "advance", stop_after(steps, Diary.advance))
-            with pytest.raises(StopError):
-                train_speech_codec(course_on(clips), clips, out)
+        with killed_after(steps):
+            train_speech_codec(course_on(clips), clips, out)
         found = load_file(train_speech_codec(course_on(clips), clips, out) / "model.safetensors")
         assert all(torch.equal(found[name], whole[name]) for name in whole)
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from speechunits.audio import Samples, Waveform, read_audio, resample
-from speechunits.codecs.speech_codec.pitch import Track, follow_pitch
+from speechunits.codecs.speech_codec.pitch import RATE_HZ, Track, follow_pitch
 from speechunits.codecs.speech_codec.settings import CodecTraining, Stage
 from speechunits.codecs.speech_codec.source import Pitch
 from speechunits.errors import InputError
@@ -23,7 +23,6 @@ from speechunits.listing import read_columns, read_list
 from speechunits.runs import Units
 
 _LONGEST_HELD_OUT_S = 10
-_PITCH_RATE_HZ = 16_000  # a long recording is resampled to it block by block
 # Encoders leave out a frame or two at the end; more are missing, or too many, when the units are of something else.
 _UNITS_AMISS = 4.0
 
@@ -257,7 +256,8 @@ class Crops:
             track = self._tracks.get(clip.path)
             if track is None:
                 spectra = max(1, round(clip.duration_s * rate_hz))
-                track = self._tracks[clip.path] = follow_pitch(read_audio(clip.path, _PITCH_RATE_HZ), rate_hz, spectra)
+                waveform = read_audio(clip.path, RATE_HZ)  # resampled block by block
+                track = self._tracks[clip.path] = follow_pitch(waveform, rate_hz, spectra)
             found = track[:, min(round(start / clip.rate_hz * rate_hz), track.shape[1] - 1) :][:, :count]
             row = np.pad(found, ((0, 0), (0, count - found.shape[1])), mode="edge")
             row[1, found.shape[1] :] = 0.0  # behind a clip's end

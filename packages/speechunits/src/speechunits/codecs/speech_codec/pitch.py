@@ -15,7 +15,7 @@ from speechunits.errors import InputError
 if TYPE_CHECKING:
     from swift_f0 import SwiftF0
 
-_RATE_HZ = 16_000
+RATE_HZ = 16_000
 _VOICED = 0.5
 
 Track = npt.NDArray[np.float32]
@@ -33,8 +33,8 @@ def follow_pitch(waveform: Waveform, frame_rate_hz: float, frames: int) -> Track
         `[2, F]`: natural logarithms of the fundamental frequency in Hz, in between where nothing is voiced; and 1
         where something is, else 0.
     """
-    samples = resample(waveform, _RATE_HZ).samples
-    found = _network().detect(samples, _RATE_HZ, fmin=LOWEST_HZ, fmax=HIGHEST_HZ)
+    samples = resample(waveform, RATE_HZ).samples
+    found = _network().detect(samples, RATE_HZ, fmin=LOWEST_HZ, fmax=HIGHEST_HZ)
     times = (np.arange(frames) + 0.5) / frame_rate_hz
     sounds = found.confidence >= _VOICED
     if not sounds.any():

@@ -258,7 +258,8 @@ class Trainer:
             pull, judged = self._confront(state.discriminators, decoded.detach(), samples)
             figures |= judged
         if self._listener is not None:
-            figures["heard"] = self._be_heard(self._listener, decoded.detach(), samples, pull)
+            wish, figures["heard"] = self._be_heard(self._listener, decoded.detach(), samples)
+            pull = pull + wish
         torch.autograd.backward([loss, decoded], [None, pull])
         figures["gradient_norm"] = self._apply(step, stage)
         state.follow_decoder()
@@ -300,16 +301,15 @@ class Trainer:
         torch.autograd.backward(figures["discriminator"], inputs=list(discriminators.parameters()))
         return pull, figures
 
-    def _be_heard(self, listener: BatchedEncoder, decoded: Tensor, samples: Tensor, pull: Tensor) -> Tensor:
-        """Add to the gradient of the decoded sound what an encoder hears amiss in its first crops; return how much."""
+    def _be_heard(self, listener: BatchedEncoder, decoded: Tensor, samples: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the gradient that an encoder sends back to the decoded sound for its first crops, and the distance."""
         count = self._settings.listener_crops
         with self._autocast():
             with torch.no_grad():
                 right = listener.hear(samples[:count])
             loss = heard_loss(listener.hear(decoded.requires_grad_()[:count]), right)
         (wish,) = torch.autograd.grad(self._settings.listener_weight * loss, decoded)
-        pull += wish
-        return loss
+        return wish, loss
 
     def _apply(self, step: int, stage: Stage) -> Tensor:
         """Move the weights along their gradients; return the norm of the codec's gradient before clipping."""
