@@ -22,7 +22,7 @@ from polyvoice.stages.duration.decoding import DurationModel
 from polyvoice.stages.stage_folder import read_stage
 from polyvoice.stages.translate.decoding import UnitTranslator
 from speechunits.audio import Waveform, read_audio
-from speechunits.codecs.protocol import Codes, SoftCodes, SpokenBy, decode_softly
+from speechunits.codecs.protocol import SoftCodes, SpokenBy, decode_softly
 from speechunits.codecs.speech_codec.model import CodecModel
 from speechunits.codecs.speech_codec.settings import CodecSettings
 from speechunits.codecs.speech_codec.storage import read_codec, write_codec
@@ -180,21 +180,26 @@ def test_a_decoder_that_is_told_units_needs_the_first_level_alone(
     opened = bundle.load(tmp_path / "told")
     assert "other_levels" not in opened.manifest.stages
     speech = read_audio(next(shipped_recordings().parent.glob("audio/*.flac")))
-    heard: list[tuple[Codes, SpokenBy]] = []
+    heard: list[tuple[SoftCodes, SpokenBy]] = []
     decode = opened.codec.decode_told  # type: ignore[attr-defined]
 
     def listen(codes: SoftCodes, spoken: SpokenBy) -> Waveform:
-        heard.append((codes.codes, spoken))
+        heard.append((codes, spoken))
         return cast(Waveform, decode(codes, spoken))
 
     opened.codec.decode_told = listen  # type: ignore[attr-defined]
     translator = SpeechTranslator(opened, PipelineOptions(best_of=1))
     said = next(piece for piece in translator.pieces(speech, "en", "zh") if piece.waveform is not None)
     [(codes, spoken), *_] = heard
-    assert codes.shape == (1, said.runs.lengths.sum())
+    assert codes.codes.shape == (1, said.runs.lengths.sum())
+    assert codes.chances.shape[:2] == codes.codes.shape
     np.testing.assert_array_equal(spoken.units, expand(said.runs))
     np.testing.assert_array_equal(spoken.prompt, translator.hear_voice(speech, "en").codes)
+    assert "first_level mean" in translator.identity
     assert "other_levels none" in translator.identity
+    as_drawn = SpeechTranslator(opened, PipelineOptions(best_of=1, first_level="drawn"))
+    list(as_drawn.pieces(speech, "en", "zh"))
+    assert len(heard[-1][0].chances) == 0
     with pytest.raises(InputError, match="there is no model of the others"):
         SpeechTranslator(opened, PipelineOptions(other_levels="best")).warm_up()
     # What a decoder was told in training is what it has to be told.

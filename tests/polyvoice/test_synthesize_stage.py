@@ -266,6 +266,32 @@ def test_level_0_alone_is_spoken_where_the_others_are_not_wanted(
         np.testing.assert_array_equal(one.codes, whole.codes[:1])
 
 
+def test_the_mean_of_level_0_is_what_may_follow_the_drawn_codes(first_level: Path, pairs: list[SpokenPair]) -> None:
+    synthesizer = Synthesizer.load(first_level, None)
+    greedy = replace(GREEDY, other_levels="none")
+    chosen = list(map(utterance_of, pairs[:2]))
+    drawn = synthesizer.synthesize_batch(chosen, options=greedy)
+    for one, sure in zip(
+        synthesizer.synthesize_batch(chosen, options=replace(greedy, first_level="mean")), drawn, strict=True
+    ):
+        assert one.chances.shape == (1, sure.codes.shape[1], SIZE)
+        np.testing.assert_allclose(one.chances.sum(axis=-1), 1, atol=1e-5)
+        np.testing.assert_array_equal(one.codes, sure.codes)  # the most probable ones were drawn
+        np.testing.assert_array_equal(one.chances.argmax(axis=-1), sure.codes)
+    # What was drawn counts for what comes after it, and for nothing else.
+    query, codes = synthesizer._query(chosen[0]), drawn[0].codes[0]
+    changed = codes.copy()
+    changed[4] = (changed[4] + 1) % SIZE
+    before, after = (synthesizer._first_level.weigh(query, each) for each in (codes, changed))
+    np.testing.assert_allclose(before[:5], after[:5], atol=1e-5)
+    assert np.abs(before[5] - after[5]).max() > 1e-3
+
+
+def test_other_levels_are_not_made_for_the_mean_of_level_0(synthesizer: Synthesizer, pairs: list[SpokenPair]) -> None:
+    with pytest.raises(InputError, match="with other_levels best, first_level must be drawn, not mean"):
+        synthesizer.synthesize_batch([utterance_of(pairs[0])], options=replace(GREEDY, first_level="mean"))
+
+
 def test_what_the_models_cannot_know_is_refused(synthesizer: Synthesizer, pairs: list[SpokenPair]) -> None:
     one = utterance_of(pairs[0])
     for changed, message in (
@@ -323,6 +349,8 @@ def test_the_paper_layout_and_a_prompt_without_units_run_from_end_to_end(
     (same,) = synthesizer._first_level.write([synthesizer._query(one)])
     (again,) = synthesizer._first_level.write([synthesizer._query(replace(one, prompt_units=one.prompt_units[::-1]))])
     assert (same == again).all()
+    chances = synthesizer._first_level.weigh(synthesizer._query(one), same)
+    assert (chances.argmax(axis=-1) == same).mean() > 0.9  # but for what 8 bits round
 
 
 # --- what is shown -------------------------------------------------------------------------------------------------

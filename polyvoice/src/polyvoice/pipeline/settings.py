@@ -45,6 +45,9 @@ class PipelineOptions:
         temperature: of drawing the codec's first level; 0 takes the most probable code.
         top_p: draw from the smallest set of this probability only.
         best_of: draws of which the one with the largest mean log-probability is taken.
+        first_level: drawn: the codec's decoder gets the codes of its first level that were drawn; mean: each code
+            counts as much as it was probable after those drawn before it, which recognisers understand better. auto:
+            mean where the decoder gets the first level alone, else drawn.
         other_levels: none: the codec's decoder gets level 0 alone; best: the most probable codes of the other levels,
             too; mean: each of their codes counts as much as it is probable, which is nearer to the right spectrum and,
             with a weak model, a little less clear. auto: none where the decoder is told what is said and in whose
@@ -65,6 +68,7 @@ class PipelineOptions:
     temperature: float = 0.7
     top_p: float = 0.8
     best_of: int = 4
+    first_level: Literal["auto", "drawn", "mean"] = "auto"
     other_levels: Literal["auto", "none", "best", "mean"] = "auto"
     longest_piece_s: float = 10.0
     pause_s: float = 0.7

@@ -17,7 +17,7 @@ from polyvoice.pipeline.join import Spoken, join_pieces
 from polyvoice.pipeline.settings import PipelineOptions
 from polyvoice.pipeline.timing import Stopwatch
 from polyvoice.pipeline.views import views_of
-from polyvoice.stages.synthesize.synthesizer import OtherLevels, SynthesisOptions, Synthesizer
+from polyvoice.stages.synthesize.synthesizer import FirstLevel, OtherLevels, SynthesisOptions, Synthesizer
 from polyvoice.stages.translate.decoding import TranslateOptions, Translation
 from speechunits.audio import Waveform, resample
 from speechunits.codecs.protocol import Codes, SpokenBy, decode_softly, told_of
@@ -72,7 +72,7 @@ class SpeechTranslator:
     def identity(self) -> str:
         """The bundle by its manifest, and the options."""
         digest = hashlib.sha256((self._bundle.folder / FILE).read_bytes()).hexdigest()[:16]
-        used = asdict(self._options) | {"other_levels": self._other_levels}
+        used = asdict(self._options) | {"first_level": self._first_level, "other_levels": self._other_levels}
         options = ", ".join(f"{name} {value}" for name, value in sorted(used.items()))
         return f"{self._bundle.manifest.name} ({digest}): {options}"
 
@@ -90,6 +90,14 @@ class SpeechTranslator:
         bundle = self._bundle
         lengths = bundle.duration if self._options.durations == "model" else bundle.mean_durations
         _ = (bundle.encoder, bundle.kmeans, bundle.codec, bundle.translator, lengths, self._synthesizer)
+
+    @property
+    def _first_level(self) -> FirstLevel:
+        """What the codec's decoder gets of level 0."""
+        asked = self._options.first_level
+        if asked == "auto":
+            return "mean" if self._other_levels == "none" else "drawn"
+        return asked
 
     @property
     def _other_levels(self) -> OtherLevels:
@@ -222,6 +230,7 @@ class SpeechTranslator:
                     temperature=options.temperature,
                     top_p=options.top_p,
                     best_of=options.best_of,
+                    first_level=self._first_level,
                     other_levels=self._other_levels,
                 ),
                 seed=seed,

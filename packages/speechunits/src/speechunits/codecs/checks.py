@@ -29,7 +29,7 @@ def require_codes(codes: Codes, levels: int, codebook_size: int) -> Codes:
 
 
 def require_chances(codes: SoftCodes, levels: int, codebook_size: int) -> npt.NDArray[np.float32]:
-    """Return the probabilities `[K - K', T, C]` of the upper levels, K' at least 1.
+    """Return the probabilities `[K - K', T, C]` of the upper levels, or of all: K' is 0 then.
 
     Args:
         codes: of at most `levels` levels, whose probabilities are of `codebook_size` codes.
@@ -40,9 +40,9 @@ def require_chances(codes: SoftCodes, levels: int, codebook_size: int) -> npt.ND
         InputError: they are not like that.
     """
     upper, _, count = codes.chances.shape
-    if upper >= min(len(codes.codes), levels) or len(codes.codes) > levels or (upper and count != codebook_size):
+    if not upper <= len(codes.codes) <= levels or (upper and count != codebook_size):
         raise InputError(
             f"codes of {len(codes.codes)} levels, probabilities {list(codes.chances.shape)}: expected at most {levels} "
-            f"levels, the lowest of them certain, and probabilities of {codebook_size} codes"
+            f"levels, and of no more of them the probabilities of {codebook_size} codes"
         )
     return codes.chances

@@ -109,7 +109,7 @@ class Encodec24khz:
         checked = require_codes(codes.codes, self.levels, self.codebook_size)[:known]
         latent = self._model.quantizer.decode(torch.from_numpy(checked.copy())[:, None].to(self._device()))  # [1, D, T]
         for layer, weights in zip(self._model.quantizer.vq.layers[known:], chances, strict=False):
-            latent = latent + layer.project_out(torch.from_numpy(weights).to(self._device()) @ layer.codebook).T
+            latent = latent + layer.project_out(torch.from_numpy(weights).to(self._device()) @ layer.codebook).T[None]
         sound = self._model.decoder(latent)[0, 0, : checked.shape[1] * self._hop]
         return Waveform(sound.cpu().numpy().astype(np.float32), self.sample_rate_hz)
 

@@ -58,7 +58,7 @@ class Codec(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class SoftCodes:
-    """Codes, of which those of the upper levels are known by their probabilities.
+    """Codes, of which those of the upper levels, or of all, are known by their probabilities.
 
     Attributes:
         codes: of all levels, or of the first ones, `[K, T]`; of those that `chances` tells of, the most probable.

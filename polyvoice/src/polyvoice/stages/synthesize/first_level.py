@@ -9,6 +9,8 @@ from typing import cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from polyvoice.stages.aligned import AlignedLayout, Stretch, aligned_alphabets
 from polyvoice.stages.stage_folder import FILE, VOCABULARY, StageCard, read_stage
@@ -192,10 +194,32 @@ class FirstLevelModel:
             )
         return [np.array(row.ids, np.int64) - self._start for row in written]
 
+    @torch.inference_mode()
+    def weigh(self, query: VoiceQuery, codes: Units) -> NDArray[np.float32]:
+        """How probable each code is in every frame, after the codes that stand before it.
+
+        Args:
+            query: voice and units.
+            codes: one a unit `[T]`, such as were written for it.
+
+        Returns:
+            Probabilities float32 `[T, C]`.
+        """
+        said = VoiceExample("", query.prompt, Speech(query.language, query.units, codes[None]))
+        logits, _ = _score(self.writer.vocabulary, self._model, self.writer.example(said, learn_prompt=False))
+        return np.asarray(logits.float().softmax(dim=-1).cpu().numpy())
+
 
 @torch.inference_mode()
 def count_first_level_hits(vocabulary: Vocabulary, model: Decoder, example: Example) -> dict[int, tuple[int, int]]:
     """For level 0, how many learned codes the model would have chosen after the true ones, and of how many."""
+    logits, targets = _score(vocabulary, model, example)
+    right = logits.argmax(dim=-1) == targets
+    return {0: (int(right.sum()), len(right))}
+
+
+def _score(vocabulary: Vocabulary, model: Decoder, example: Example) -> tuple[Tensor, Tensor]:
+    """Logits `[N, C]` after the true codes, for each code that is learned, and which one it is `[N]`."""
     start, stop = vocabulary.span(LEVEL)
     device = model.embedding.weight.device
     ids = torch.from_numpy(example.ids.astype(np.int64)).to(device)
@@ -207,8 +231,7 @@ def count_first_level_hits(vocabulary: Vocabulary, model: Decoder, example: Exam
         conditions = torch.from_numpy(example.conditions[:-1].astype(np.int64)).to(device).unsqueeze(0)
     among = torch.arange(start, stop, device=device).unsqueeze(0)
     logits = model(ids[:-1].unsqueeze(0), conditions=conditions, at=learned.unsqueeze(0), among=among)
-    right = logits.argmax(dim=-1) + start == targets[learned]
-    return {0: (int(right.sum()), len(right))}
+    return logits, targets[learned] - start
 
 
 def build_first_level_vocabulary(

@@ -15,6 +15,7 @@ from speechunits.codecs.protocol import Codes, SoftCodes
 from speechunits.runs import Units
 from unitlm.sampling import Sampling
 
+FirstLevel = Literal["drawn", "mean"]
 OtherLevels = Literal["none", "best", "mean"]
 
 
@@ -29,6 +30,8 @@ class SynthesisOptions:
         repetition_ratio: a drawn code that makes up more than this share of the window is drawn again from all
             (VALL-E 2, arXiv 2406.05370, section 4.3.1).
         best_of: draws of which the one with the largest mean log-probability is taken.
+        first_level: drawn: the codes that were drawn; mean: each code counts as much as it was probable after those
+            drawn before it. What a draw has hit by chance is smoothed away then.
         other_levels: best: the most probable codes of the other levels; mean: each code counts as much as it is
             probable (`speechunits.codecs.protocol.SoftCodec`); none: level 0 is all there is.
     """
@@ -38,6 +41,7 @@ class SynthesisOptions:
     repetition_window: int = 10
     repetition_ratio: float = 0.1
     best_of: int = 1
+    first_level: FirstLevel = "drawn"
     other_levels: OtherLevels = "best"
 
     @property
@@ -141,7 +145,8 @@ class Synthesizer:
             rounded.
 
         Raises:
-            InputError: prompt or target are empty, or hold units, codes or languages that the models do not know.
+            InputError: prompt or target are empty, or hold units, codes or languages that the models do not know; or
+                the mean of level 0 is wanted, and other levels, which are made for the drawn codes.
         """
         utterance = Utterance(prompt_units, prompt_codes, target_units, prompt_language, target_language)
         return self.synthesize_batch([utterance], options=options, seed=seed)[0]
@@ -151,8 +156,17 @@ class Synthesizer:
     ) -> list[SoftCodes]:
         """Speak several utterances at once; see `synthesize`."""
         self.require_levels(options.other_levels)
+        alone = self._other_levels is None or options.other_levels == "none"
+        if options.first_level == "mean" and not alone:
+            raise InputError(
+                f"synthesize: other levels are made for drawn codes: with other_levels {options.other_levels}, "
+                "first_level must be drawn, not mean"
+            )
         queries = [self._query(utterance) for utterance in utterances]
         first = self._first_level.write(queries, sampling=options.sampling, best_of=options.best_of, seed=seed)
+        if options.first_level == "mean":
+            weights = (self._first_level.weigh(query, codes) for query, codes in zip(queries, first, strict=True))
+            return [SoftCodes(chances.argmax(axis=-1)[None], chances[None]) for chances in weights]
         if self._other_levels is None or options.other_levels == "none":
             return [SoftCodes.certain(codes[None]) for codes in first]
         return self._other_levels.fill(

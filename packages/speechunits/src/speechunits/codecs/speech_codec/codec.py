@@ -128,9 +128,12 @@ class SpeechCodec:
         """The mean vector of every frame, `[T, D]`."""
         rows, chances = self._checked(codes.codes), require_chances(codes, self.levels, self.codebook_size)
         known = len(codes.codes) - len(chances)
-        latent = self._model.quantizer.decode(self._on_device(rows[:, :known]))[0]
+        codebooks = self._model.quantizer.codebooks
+        latent = codebooks.new_zeros(len(rows), codebooks.shape[-1])
+        if known:
+            latent = self._model.quantizer.decode(self._on_device(rows[:, :known]))[0]
         for level, weights in enumerate(chances, start=known):
-            latent = latent + torch.from_numpy(weights).to(self._device()) @ self._model.quantizer.codebooks[level]
+            latent = latent + torch.from_numpy(weights).to(self._device()) @ codebooks[level]
         return latent
 
     def _decode_latent(self, latent: Tensor, guidance: Guidance | None) -> Waveform:
