@@ -28,9 +28,10 @@ from polyvoice.stages.translate.data import (
     without_chance,
 )
 from polyvoice.stages.translate.decoding import TranslateOptions, UnitTranslator
+from polyvoice.stages.translate.opposite import choose_explaining
 from polyvoice.stages.translate.scoring import score_pairs
 from polyvoice.stages.translate.settings import CorpusSettings
-from polyvoice.tasks import Direction, recognize_speech, translate_speech_by_text
+from polyvoice.tasks import Direction, recognize_speech, speak_text, translate_speech_by_text
 from speechunits.runs import deduplicate
 from unitlm.checkpoint import load_model
 from unitlm.generate import Continuation
@@ -144,6 +145,79 @@ def test_several_views_of_an_utterance_are_read_as_one(
         translator.translate_views([units, units[:0]], *way, options=how)
 
 
+def test_transcripts_are_weighed_by_what_was_heard(
+    translator: UnitTranslator, pairs: list[SpokenPair], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = pairs[0]
+    units, way = units_of(pair.source), (pair.source.language, pair.target.language)
+    how = TranslateOptions(route="chain", hypotheses=3)
+    assert translator.translate(units, *way, options=how).text_heard == pair.source.text
+    assert translator.recognize(units, way[0], options=how) == pair.source.text
+    # Another sentence is a little more probable, but nobody would say it so.
+    other = next(each.source.text for each in pairs if each.source.language == way[0] and each != pair)
+    spelled = tuple(translator._vocabulary.encode(f"{way[0]}.text", other or ""))
+    search, beams = translator._search, []
+
+    def search_wrongly(*arguments: Any) -> list[list[Continuation]]:
+        _, slot, options = arguments
+        found = search(*arguments)
+        if slot.name not in ("heard", "text"):
+            return found
+        beams.append(options.beams)
+        wrong = [Continuation(spelled, hypotheses[0].log_probability + 0.5, ended=True) for hypotheses in found]
+        return [[first, *hypotheses] for first, hypotheses in zip(wrong, found, strict=True)]
+
+    monkeypatch.setattr(translator, "_search", search_wrongly)
+    views = [units, np.delete(units, 1)]
+    assert translator.translate_views(views, *way, options=how).text_heard == pair.source.text
+    assert translator.recognize(units, way[0], options=how) == pair.source.text
+    assert translator.translate_views(views, *way, options=replace(how, hypotheses=1)).text_heard == other
+    assert translator.translate(units, *way, options=replace(how, beams=5)).text_heard == pair.source.text
+    assert beams == [3, 3, 1, 5]
+    # Where text is drawn, one transcript is.
+    beams.clear()
+    translator.translate(units, *way, options=replace(how, temperature=0.1))
+    assert beams == []
+    # Who has not learned to speak cannot tell.
+    monkeypatch.setattr(translator, "_lines", translator._lines - {speak_text(way[0]).line})
+    assert translator.translate_views(views, *way, options=how).text_heard == other
+
+
+@pytest.mark.parametrize("gap", [-0.2, 0.2])
+def test_a_transcript_counts_with_half_the_log_probability_of_the_units(
+    folder: Path, pairs: list[SpokenPair], gap: float
+) -> None:
+    translator, model = UnitTranslator.load(folder, precision="fp32"), load_model(folder)
+    vocabulary, pair = translator._vocabulary, pairs[0]
+    language, units = pair.source.language, units_of(pair.source).tolist()
+    views = [units, units[1:], units[:-1], units[:3]]
+    texts = [each.source.text or "" for each in pairs if each.source.language == language][:2]
+    start, stop = vocabulary.span("units")
+
+    def explain(text: str, view: list[int]) -> float:
+        prompt = speak_text(language).prompt({"text": text}, vocabulary).ids
+        answer = [start + unit for unit in view]
+        with torch.inference_mode():
+            logits = model(torch.tensor([[*prompt, *answer]]))[0, len(prompt) - 1 :]
+        among = torch.cat([logits[:, start:stop], logits[:, vocabulary.end, None]], dim=1).log_softmax(dim=1)
+        columns = torch.tensor([*view, stop - start])
+        return float(among.gather(1, columns[:, None]).sum())
+
+    explained = [sum(explain(text, view) for view in views[:3]) / 3 for text in texts]
+    assert abs(explained[0] - explained[1]) > 1
+    chances = [-3.0, -3.0 + 0.5 * (explained[0] - explained[1]) + gap]
+    hypotheses = [
+        Continuation(tuple(vocabulary.encode(f"{language}.text", text)), chance, ended=True)
+        for text, chance in zip(texts, chances, strict=True)
+    ]
+    best = choose_explaining(translator._model, vocabulary, hypotheses, views, language)
+    assert best == hypotheses[gap > 0]
+    # What says nothing explains nothing, and who is alone needs no reasons.
+    nothing = Continuation((), 0.0, ended=True)
+    assert choose_explaining(translator._model, vocabulary, [nothing, hypotheses[0]], views, language) == hypotheses[0]
+    assert choose_explaining(translator._model, vocabulary, [nothing], views, language) == nothing
+
+
 def test_units_are_chosen_in_which_the_model_recognises_the_text(
     translator: UnitTranslator, pairs: list[SpokenPair], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -200,7 +274,13 @@ def test_what_was_not_learned_is_refused(translator: UnitTranslator) -> None:
         translator.translate(units, "zh", "es")
     with pytest.raises(InputError, match="nothing to read"):
         translator.translate(units[:0], "zh", "en")
-    for wrong in ({"beams": 0}, {"candidates": 0}, {"beams": 2, "temperature": 1.0}, {"longest_ratio": -1.0}):
+    for wrong in (
+        {"beams": 0},
+        {"candidates": 0},
+        {"hypotheses": 0},
+        {"beams": 2, "temperature": 1.0},
+        {"longest_ratio": -1.0},
+    ):
         with pytest.raises(InputError):
             TranslateOptions(**wrong)  # type: ignore[arg-type]
 

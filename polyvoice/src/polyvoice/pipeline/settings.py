@@ -38,6 +38,8 @@ class PipelineOptions:
         views: how many views of the recording are heard as one, of at most 7: itself, a little faster and slower,
             and beginning within a frame. More of them mishear less, and each costs the time of encoding and reading.
         beams: hypotheses of the translation's beam search; 1 keeps the most probable one.
+        hypotheses: by way of text, how many transcripts of the recording are weighed: the one is taken that also
+            explains what was heard, as the model would speak it. 1: the most probable one.
         candidates: by way of text, how many times the units of the text are written, by drawing; those are spoken in
             which the translation model itself best recognises the text. 1: the most probable units.
         durations: `model` predicts how long each unit lasts; `mean` takes its mean length in training, scaled to the
@@ -63,6 +65,7 @@ class PipelineOptions:
     route: Route = "auto"
     views: int = len(VIEWS)
     beams: int = 1
+    hypotheses: int = 4
     candidates: int = 9
     durations: Durations = "model"
     temperature: float = 0.7
@@ -75,7 +78,7 @@ class PipelineOptions:
     longest_voice_s: float = 4.0
 
     def __post_init__(self) -> None:
-        for name in ("views", "beams", "candidates", "best_of"):
+        for name in ("views", "beams", "hypotheses", "candidates", "best_of"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.views > len(VIEWS):

@@ -206,7 +206,9 @@ class SpeechTranslator:
         heard = views[0]
         with watch.time("translate"):
             route = bundle.manifest.choose_route(source, target) if options.route == "auto" else options.route
-            how = TranslateOptions(route=route, beams=options.beams, candidates=options.candidates)
+            how = TranslateOptions(
+                route=route, beams=options.beams, hypotheses=options.hypotheses, candidates=options.candidates
+            )
             units = [view.units for view in views]
             translation = bundle.translator.translate_views(units, source, target, options=how, seed=seed)
         if not translation.units.size:

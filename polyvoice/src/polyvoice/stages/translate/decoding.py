@@ -12,6 +12,7 @@ import torch
 
 from polyvoice.errors import InputError
 from polyvoice.stages.stage_folder import VOCABULARY, StageCard, read_stage
+from polyvoice.stages.translate.opposite import choose_explaining, choose_recognizable
 from polyvoice.tasks import (
     UNITS,
     recognize_speech,
@@ -25,10 +26,9 @@ from speechunits.runs import Units
 from unitlm.alphabet import Content
 from unitlm.beam import beam_search
 from unitlm.checkpoint import load_model
-from unitlm.generate import Continuation, generate, prefill
+from unitlm.generate import Continuation, generate
 from unitlm.language_model import LanguageModel, Precision, pack_decoder
 from unitlm.sampling import Choices, Sampling
-from unitlm.scoring import score_continuations
 from unitlm.task import Slot, Task
 from unitlm.vocabulary import Vocabulary
 
@@ -45,6 +45,9 @@ class TranslateOptions:
         route: `direct` from units to units, or `chain` by way of the text of both languages.
         beams: hypotheses of a beam search; 1 takes or draws one unit after the other. The units at the end of a chain
             are never searched for, nor do they depend on more than the first view.
+        hypotheses: transcripts of speech, where nothing is drawn, are searched for with so many beams at least, and
+            the one is taken that also explains what was heard: after which the model, speaking, finds its units
+            probable.
         candidates: at the end of a chain, where nothing else is drawn, so many sequences of units are written: the most
             probable one, and others by drawing. The one is taken in which the model itself, listening, best recognises
             the text that it wanted to say.
@@ -62,6 +65,7 @@ class TranslateOptions:
 
     route: Literal["direct", "chain"] = "direct"
     beams: int = 1
+    hypotheses: int = 1
     candidates: int = 1
     length_penalty: float = 1.0
     temperature: float = 0.0
@@ -72,7 +76,7 @@ class TranslateOptions:
     longest_extra: int = 30
 
     def __post_init__(self) -> None:
-        for name in ("beams", "samples", "candidates"):
+        for name in ("beams", "hypotheses", "samples", "candidates"):
             if getattr(self, name) < 1:
                 raise InputError(f"translate: {name} must be at least 1, got {getattr(self, name)}")
         for name in ("longest_ratio", "longest_extra"):
@@ -247,7 +251,7 @@ class UnitTranslator:
     def recognize(self, units: Units, language: str, *, options: TranslateOptions = STANDARD, seed: int = 0) -> str:
         """ASR: the text of units `[S]`; errors as for `translate`."""
         task = recognize_speech(language)
-        return str(self._fill(task, [[units.tolist()]], options, seed)[0].written["text"])
+        return str(self._fill(task, [[units.tolist()]], options, seed, language)[0].written["text"])
 
     def translate_text(
         self, text: str, source: str, target: str, *, options: TranslateOptions = STANDARD, seed: int = 0
@@ -281,13 +285,21 @@ class UnitTranslator:
                 log_probability=row.log_probability,
                 ended=row.ended,
             )
-            for row in self._fill(task, cases, options, seed)
+            for row in self._fill(task, cases, options, seed, source)
         ]
 
-    def _fill(self, task: Task, cases: Sequence[Sequence[Content]], options: TranslateOptions, seed: int) -> list[_Row]:
+    def _fill(
+        self,
+        task: Task,
+        cases: Sequence[Sequence[Content]],
+        options: TranslateOptions,
+        seed: int,
+        spoken: str | None = None,
+    ) -> list[_Row]:
         """Fill in the open slots of a task line, one link of a chain after the other.
 
-        A case is what is given, in each of its views.
+        A case is what is given, in each of its views: speech, where its language is told, of which there may be a
+        transcript to fill in.
         """
         if not self.can(task):
             raise InputError(f"the model was not trained to '{task.line}', but to: {'; '.join(sorted(self._lines))}")
@@ -315,39 +327,34 @@ class UnitTranslator:
             speaks = slot.alphabet == UNITS and given.alphabet != UNITS
             limits = [options.limit(length * _UNITS_A_PIECE if speaks else length) for length in read]
             asked = _Asked([self._prompts(task, row) for row in rows], prefixes, limits)
-            written = self._write(asked, slot, options, generator)
+            transcribes = spoken is not None and slot.alphabet == speak_text(spoken).slots[0].alphabet
+            weighs = transcribes and options.hypotheses > 1 and not options.draws
+            # Where the model has not learned to speak, the most probable transcript is the best it has.
+            if spoken is not None and weighs and self.can(speak_text(spoken)):
+                found = self._search(asked, slot, replace(options, beams=max(options.beams, options.hypotheses)))
+                written = [
+                    choose_explaining(self._model, self._vocabulary, hypotheses, row.views, spoken)
+                    for hypotheses, row in zip(found, rows, strict=True)
+                ]
+            else:
+                written = self._write(asked, slot, options, generator)
             text = next((each for each in reversed(task.slots) if each.name in rows[0].written), None)
             chooses = is_last_of_chain and options.candidates > 1 and not options.draws
             # Where the model has not learned to listen, its most probable units are the best it has.
-            if text is not None and chooses and self.can(_listening_for(text.alphabet)):
+            said = None if text is None else text.alphabet.removesuffix(".text")
+            if text is not None and said is not None and chooses and self.can(recognize_speech(said)):
                 more = options.candidates - 1
                 drawing = replace(options, temperature=_CANDIDATES_TEMPERATURE)
                 drawn = self._write(asked.times(more), slot, drawing, generator)
                 for n, row in enumerate(rows):
                     candidates = [written[n], *drawn[n * more : (n + 1) * more]]
-                    written[n] = self._choose_recognizable(candidates, str(row.written[text.name]), text.alphabet)
+                    wanted = str(row.written[text.name])
+                    written[n] = choose_recognizable(self._model, self._vocabulary, candidates, wanted, said)
             for row, continuation in zip(rows, written, strict=True):
                 row.written[slot.name] = self._vocabulary.decode(slot.alphabet, continuation.ids)
                 row.log_probability += continuation.log_probability
                 row.ended &= continuation.ended
         return rows
-
-    def _choose_recognizable(self, candidates: Sequence[Continuation], text: str, alphabet: str) -> Continuation:
-        """The units in which the model best recognises a text, of those that ended if any did."""
-        ids = self._vocabulary.encode(alphabet, text)
-        if not ids:
-            return candidates[0]
-        said = [one for one in dict.fromkeys(candidates) if one.ids]
-        said = [one for one in said if one.ended] or said
-        if len(said) < 2:
-            return (said or candidates)[0]
-        listen = _listening_for(alphabet)
-        spoken = [self._vocabulary.decode(UNITS, one.ids) for one in said]
-        prompts = [listen.prompt({listen.slots[0].name: units}, self._vocabulary).ids for units in spoken]
-        hidden, cache = prefill(self._model, prompts, len(ids))
-        choices = Choices.of(self._vocabulary, alphabet)
-        heard = score_continuations(self._model, hidden, cache, choices, [ids] * len(said))
-        return said[max(range(len(said)), key=lambda n: heard[n].log_probability)]
 
     def _prompts(self, task: Task, row: _Row) -> list[Sequence[int]]:
         """What asks for a row's next slot, one for each view of what is given."""
@@ -358,24 +365,12 @@ class UnitTranslator:
         self, asked: _Asked, slot: Slot, options: TranslateOptions, generator: torch.Generator
     ) -> list[Continuation]:
         """Write the next slot of each row, whose prompts are views of one another."""
-        choices = Choices.of(self._vocabulary, slot.alphabet)
         if options.beams > 1 or any(len(views) > 1 for views in asked.prompts):
-            return [
-                beam_search(
-                    self._model,
-                    views,
-                    choices,
-                    beams=options.beams,
-                    limit=limit,
-                    length_penalty=options.length_penalty,
-                    prefixes=both_ways[: len(views)],
-                )[0]
-                for views, both_ways, limit in zip(asked.prompts, asked.prefixes, asked.limits, strict=True)
-            ]
+            return [best for best, *_ in self._search(asked, slot, options)]
         written = generate(
             self._model,
             [only for [only] in asked.prompts],
-            choices,
+            Choices.of(self._vocabulary, slot.alphabet),
             limit=max(asked.limits),
             prefixes=[first for first, *_ in asked.prefixes],
             samples=options.samples,
@@ -384,10 +379,21 @@ class UnitTranslator:
         )
         return [_cut(continuation, limit) for continuation, limit in zip(written, asked.limits, strict=True)]
 
-
-def _listening_for(alphabet: str) -> Task:
-    """ASR of the language whose text an alphabet writes."""
-    return recognize_speech(alphabet.removesuffix(".text"))
+    def _search(self, asked: _Asked, slot: Slot, options: TranslateOptions) -> list[list[Continuation]]:
+        """Hypotheses of the next slot of each row, the best first."""
+        choices = Choices.of(self._vocabulary, slot.alphabet)
+        return [
+            beam_search(
+                self._model,
+                views,
+                choices,
+                beams=options.beams,
+                limit=limit,
+                length_penalty=options.length_penalty,
+                prefixes=both_ways[: len(views)],
+            )
+            for views, both_ways, limit in zip(asked.prompts, asked.prefixes, asked.limits, strict=True)
+        ]
 
 
 def _cut(continuation: Continuation, limit: int) -> Continuation:
