@@ -121,8 +121,16 @@ class KeyValueCache:
 
     def select(self, rows: Tensor) -> None:
         """Let row i become a copy of the old row `rows[i]` [B'], as beam search and the end of a row need it."""
-        self.keys = self.keys.index_select(1, rows)
-        self.values = self.values.index_select(1, rows)
+        self.keys, self.values = self._select(self.keys, rows), self._select(self.values, rows)
+        self.lengths = self.lengths.index_select(0, rows)
+
+    def reorder(self, rows: Tensor, first: int) -> None:
+        """Let row i go on as the old row `rows[i]` [B], as `select` does, where both hold the same before slot `first`.
+
+        Hypotheses of one prompt differ in the little that they have written; the prompt need not be copied.
+        """
+        for slots in (self.keys, self.values):
+            slots[:, :, :, first : self.extent] = slots[:, :, :, first : self.extent].index_select(1, rows)
         self.lengths = self.lengths.index_select(0, rows)
 
     def copies(self, count: int) -> KeyValueCache:
@@ -134,6 +142,12 @@ class KeyValueCache:
         other = copy(self)
         other.select(rows)
         return other
+
+    def _select(self, slots: Tensor, rows: Tensor) -> Tensor:
+        """Rows of keys or values; what nobody has written yet is not copied."""
+        selected = slots.new_zeros((slots.shape[0], len(rows), *slots.shape[2:]))
+        selected[:, :, :, : self.extent] = slots[:, :, :, : self.extent].index_select(1, rows)
+        return selected
 
     def _window(self, steps: int) -> int:
         return self.capacity if self.static else self.extent + steps
