@@ -327,34 +327,61 @@ class UnitTranslator:
             speaks = slot.alphabet == UNITS and given.alphabet != UNITS
             limits = [options.limit(length * _UNITS_A_PIECE if speaks else length) for length in read]
             asked = _Asked([self._prompts(task, row) for row in rows], prefixes, limits)
-            transcribes = spoken is not None and slot.alphabet == speak_text(spoken).slots[0].alphabet
-            weighs = transcribes and options.hypotheses > 1 and not options.draws
-            # Where the model has not learned to speak, the most probable transcript is the best it has.
-            if spoken is not None and weighs and self.can(speak_text(spoken)):
-                found = self._search(asked, slot, replace(options, beams=max(options.beams, options.hypotheses)))
-                written = [
-                    choose_explaining(self._model, self._vocabulary, hypotheses, row.views, spoken)
-                    for hypotheses, row in zip(found, rows, strict=True)
-                ]
+            if spoken is not None and self._weighs(slot, spoken, options):
+                written = self._write_transcripts(asked, slot, rows, options, spoken)
             else:
                 written = self._write(asked, slot, options, generator)
-            text = next((each for each in reversed(task.slots) if each.name in rows[0].written), None)
-            chooses = is_last_of_chain and options.candidates > 1 and not options.draws
-            # Where the model has not learned to listen, its most probable units are the best it has.
-            said = None if text is None else text.alphabet.removesuffix(".text")
-            if text is not None and said is not None and chooses and self.can(recognize_speech(said)):
-                more = options.candidates - 1
-                drawing = replace(options, temperature=_CANDIDATES_TEMPERATURE)
-                drawn = self._write(asked.times(more), slot, drawing, generator)
-                for n, row in enumerate(rows):
-                    candidates = [written[n], *drawn[n * more : (n + 1) * more]]
-                    wanted = str(row.written[text.name])
-                    written[n] = choose_recognizable(self._model, self._vocabulary, candidates, wanted, said)
+            if is_last_of_chain and options.candidates > 1 and not options.draws:
+                text = next(each for each in reversed(task.slots) if each.name in rows[0].written)
+                said = text.alphabet.removesuffix(".text")
+                # Where the model has not learned to listen, its most probable units are the best it has.
+                if self.can(recognize_speech(said)):
+                    texts = [str(row.written[text.name]) for row in rows]
+                    written = self._propose_units(written, asked, slot, texts, said, options, generator)
             for row, continuation in zip(rows, written, strict=True):
                 row.written[slot.name] = self._vocabulary.decode(slot.alphabet, continuation.ids)
                 row.log_probability += continuation.log_probability
                 row.ended &= continuation.ended
         return rows
+
+    def _weighs(self, slot: Slot, spoken: str, options: TranslateOptions) -> bool:
+        """Whether a slot is a transcript of speech in a language, and several are to be weighed.
+
+        Where the model has not learned to speak, the most probable transcript is the best it has.
+        """
+        speak = speak_text(spoken)
+        is_transcript = slot.alphabet == speak.slots[0].alphabet
+        return is_transcript and options.hypotheses > 1 and not options.draws and self.can(speak)
+
+    def _write_transcripts(
+        self, asked: _Asked, slot: Slot, rows: Sequence[_Row], options: TranslateOptions, spoken: str
+    ) -> list[Continuation]:
+        """The transcript of each row that best explains what was heard."""
+        found = self._search(asked, slot, replace(options, beams=max(options.beams, options.hypotheses)))
+        return [
+            choose_explaining(self._model, self._vocabulary, hypotheses, row.views, spoken)
+            for hypotheses, row in zip(found, rows, strict=True)
+        ]
+
+    def _propose_units(
+        self,
+        written: Sequence[Continuation],
+        asked: _Asked,
+        slot: Slot,
+        texts: Sequence[str],
+        language: str,
+        options: TranslateOptions,
+        generator: torch.Generator,
+    ) -> list[Continuation]:
+        """Of the units that were written for each text, and of others that are drawn, those that say it best."""
+        more = options.candidates - 1
+        drawn = self._write(asked.times(more), slot, replace(options, temperature=_CANDIDATES_TEMPERATURE), generator)
+        return [
+            choose_recognizable(
+                self._model, self._vocabulary, [first, *drawn[n * more : (n + 1) * more]], text, language
+            )
+            for n, (first, text) in enumerate(zip(written, texts, strict=True))
+        ]
 
     def _prompts(self, task: Task, row: _Row) -> list[Sequence[int]]:
         """What asks for a row's next slot, one for each view of what is given."""
