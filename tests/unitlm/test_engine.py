@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from copy import deepcopy
 from multiprocessing import get_context
 
 import numba
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -47,9 +48,15 @@ def same(ours: Sequence[Continuation], theirs: Sequence[Continuation]) -> bool:
     )
 
 
-def read(model: LanguageModel, ids: torch.Tensor, chunks: Sequence[int], choices: Choices) -> torch.Tensor:
+def read(
+    model: LanguageModel,
+    ids: torch.Tensor,
+    chunks: Sequence[int],
+    choices: Choices,
+    dtype: torch.dtype = torch.float32,
+) -> torch.Tensor:
     """Logits [B, S, N] of ids [B, S] that are read in chunks."""
-    cache = KeyValueCache(model.config, len(ids), ids.shape[1])
+    cache = KeyValueCache(model.config, len(ids), ids.shape[1], dtype=dtype)
     scores, start = [], 0
     with torch.inference_mode():
         for steps in chunks:
@@ -71,6 +78,7 @@ def read(model: LanguageModel, ids: torch.Tensor, chunks: Sequence[int], choices
     steps=st.integers(1, 40),
     seed=st.integers(0, 1000),
 )
+@example(head_width=2, groups=1, in_group=1, inner=72, layers=3, vocabulary=45, tied=False, steps=18, seed=102)
 @settings(max_examples=30, deadline=None)
 def test_logits_are_those_of_the_decoder_whatever_the_shape(
     make_decoder: Callable[..., Decoder],
@@ -103,10 +111,13 @@ def test_logits_are_those_of_the_decoder_whatever_the_shape(
     start, stop = sorted(torch.randperm(vocabulary + 1, generator=generator)[:2].tolist())
     choices = Choices(start, stop, end=None if seed % 2 else seed % vocabulary)
     one_pass = read(model, ids, [steps], choices)
-    packed = PackedDecoder(model, "fp32")
     first = seed % steps
     chunks = [first, steps - first] if first else [steps]
-    torch.testing.assert_close(read(packed, ids, chunks, choices), one_pass, atol=1e-4, rtol=1e-4)
+    packed = read(PackedDecoder(model, "fp32"), ids, chunks, choices)
+    # The norm of two channels that are almost 0 makes much of a rounding: the decoder's own are measured, too.
+    exact = read(deepcopy(model).double(), ids, [steps], choices, torch.float64)
+    own = float((one_pass - exact).abs().max()) if exact.numel() else 0.0
+    torch.testing.assert_close(packed.double(), exact, atol=1e-4 + 2 * own, rtol=1e-4)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
