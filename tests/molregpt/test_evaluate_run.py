@@ -65,7 +65,7 @@ def _evaluate(
     backend: Recorder, database: Database, out: Path, monkeypatch: pytest.MonkeyPatch, direction: Direction = "mol2cap",
     pairs: list[Pair] = TEST, concurrency: int = 8, **options: Any,
 ) -> Evaluation:  # fmt: skip
-    monkeypatch.setattr(molregpt.backends, "create_backend", lambda spec, settings: backend)
+    monkeypatch.setattr(molregpt.backends, "create_backend", lambda spec, settings, pool: backend)
     settings = BackendOptions(server=ServerOptions(concurrency=concurrency))
     return evaluate_pairs(direction, pairs, database, out, "recorder", EvaluationOptions(**options), settings)
 

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
 from molregpt.backends.local import CANDIDATES, LocalBackend
+from molregpt.database import Database
 from molregpt.local.candidates import Proposals, Written
 from molregpt.local.model import LocalModel
-from molregpt.local.ranking import Weights
+from molregpt.local.ranking import RELATIVES_BY_DEFAULT, Stage, Weights
 from molregpt.records import Answer, Direction, Example, Pair, Question
+from molregpt.relatives.structures import Structures
 from unitlm.generate import Continuation
 
-LIKE_NEIGHBOURS = Weights(confidence=0, consensus=0, support=0, relevance=0, written=-1, round_trip=0, checks=0)
-LIKE_ITSELF = Weights(confidence=1, consensus=0, support=0, relevance=0, written=0, round_trip=0, checks=0)
+NOTHING = Weights(**{field.name: 0.0 for field in fields(Weights)})
+LIKE_NEIGHBOURS = replace(NOTHING, written=-1.0)
+LIKE_ITSELF = replace(NOTHING, confidence=1.0)
+UNLISTED = replace(NOTHING, written=-1.0, listed=-1.0)
 
 
 @dataclass
@@ -57,8 +62,11 @@ class Scripted:
     def round_trip(self, question: Question, answers: Sequence[str]) -> list[float]:
         return [0.0] * len(answers)
 
-    def weights(self, direction: Direction) -> Weights:
-        return self.ranking
+    def weights(self, stage: Stage) -> Weights:
+        return RELATIVES_BY_DEFAULT if stage == "relatives" else self.ranking
+
+    def name(self, smiles: str) -> str:
+        return ""
 
 
 def ask(model: Scripted, *neighbours: str, direction: Direction = "cap2mol") -> Answer:
@@ -84,6 +92,14 @@ def ask(model: Scripted, *neighbours: str, direction: Direction = "cap2mol") -> 
 def test_origins(greedy: str, drawn: tuple[str, ...], ranking: Weights, text: str, origin: str) -> None:
     answer = ask(Scripted(greedy, drawn, ranking), "CCCl")
     assert (answer.text, answer.origin, answer.attempts) == (text, origin, 1 + CANDIDATES)
+
+
+def test_a_form_of_a_neighbour_can_be_the_answer(tmp_path: Path) -> None:
+    structures = Structures(Database([Pair("1", "CC(=O)O", "It is sour.")], cache=tmp_path), [], {})
+    question = Question("cap2mol", "It is rare.", (Example(Pair("1", "CC(=O)O", "It is sour."), 0.5),))
+    model = cast("LocalModel", Scripted("CCO", (), UNLISTED))
+    answer = asyncio.run(LocalBackend(model, lambda: structures).answer(question))
+    assert (answer.text, answer.origin) == ("CC(=O)[O-]", "related")
 
 
 def test_a_caption_that_is_empty_is_no_answer() -> None:

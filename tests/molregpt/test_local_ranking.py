@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import pytest
 
 from molregpt.local.ranking import Judged, Weights, rank
 
-NAMES = ("confidence", "consensus", "support", "relevance", "written", "round_trip", "checks")
+NAMES = tuple(field.name for field in fields(Weights))
 NOTHING = dict.fromkeys(NAMES, 0.0)
 
 

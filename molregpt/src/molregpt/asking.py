@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 from molregpt.console import messages
@@ -117,17 +118,23 @@ def ask(
     import asyncio
 
     from molregpt.backends import create_backend
+    from molregpt.database import open_database
 
     if direction == "mol2cap":
         from molindex.smiles import parse_smiles
 
         parse_smiles(query)  # a wrong SMILES is told before a model is loaded
-    answerer = create_backend(backend, settings)
+
+    @cache
+    def pool() -> Database:
+        return open_database(options.pool)
+
+    answerer = create_backend(backend, settings, pool)
     if direction == "cap2mol" and _is_molecule(query):
         # Words of a SMILES are found in names, so the answer would be nonsense without an error.
         note = f"molregpt: {query[:60]!r} is a molecule where a description is expected; `caption` describes molecules"
         messages().print(note, markup=False, highlight=False, soft_wrap=True)
-    found = find_neighbours(direction, query, shots, options, default=FOR_ANSWERS)
+    found = find_neighbours(direction, query, shots, options, pool() if shots > 0 else None, default=FOR_ANSWERS)
     question = Question(direction, query, found.examples)
 
     async def answer() -> Answer:

@@ -10,12 +10,13 @@ Direction = Literal["mol2cap", "cap2mol"]
 
 DIRECTIONS: tuple[Direction, ...] = ("mol2cap", "cap2mol")
 
-Origin = Literal["model", "repaired", "ranked", "candidate", "borrowed", "neighbour"]
+Origin = Literal["model", "repaired", "ranked", "candidate", "borrowed", "related", "neighbour"]
 """Where an answer comes from.
 
 The model's first answer; one asked again after a check failed; one of several that ranked above the first; the best of
-several none of which passed every check; a neighbour's text that ranked above all that the model wrote; or the nearest
-neighbour's own text when nothing else was usable.
+several none of which passed every check; a neighbour's text that ranked above all that the model wrote; a known
+molecule around the neighbours', or another form of one, that did; or the nearest neighbour's own text when nothing else
+was usable.
 """
 
 
@@ -52,11 +53,13 @@ class Question:
         direction: `mol2cap` (query is SMILES) or `cap2mol` (query is a description).
         query: The SMILES or the description.
         examples: Retrieved examples, the most similar first; each prompt orders them as it likes.
+        withheld: SMILES of the molecule that the question is about, where it is an examination: no table may tell it.
     """
 
     direction: Direction
     query: str
     examples: tuple[Example, ...]
+    withheld: str = ""
 
     def target_of(self, pair: Pair) -> str:
         """The side of `pair` that this question asks for."""

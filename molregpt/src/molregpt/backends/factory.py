@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING
 
 from molregpt.backends.neighbour import NeighbourBackend
 from molregpt.backends.options import BackendOptions
+from molregpt.database import open_database
 from molregpt.errors import InputError
 from molregpt.local.shipped import SHIPPED_NAME
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from molregpt.backends.protocol import Backend
+    from molregpt.database import Database
 
 CHOICES = (
     "local, neighbour, the folder of a model that `molregpt train` or `molregpt adapt` made, or the URL of an "
@@ -19,12 +23,16 @@ CHOICES = (
 )
 
 
-def create_backend(spec: str, options: BackendOptions | None = None) -> Backend:
+def create_backend(
+    spec: str, options: BackendOptions | None = None, pool: Callable[[], Database] = open_database
+) -> Backend:
     """Make the back end that `spec` names.
 
     Args:
         spec: `local`, `neighbour`, the folder of a model of ours, or the URL of an OpenAI-compatible server.
         options: Settings; each back end reads its own part.
+        pool: Opens the pool that the examples come from, if the back end looks for molecules in it; the shipped one by
+            default.
 
     Raises:
         InputError: An unknown name (the message lists the choices), or settings that the back end cannot work with.
@@ -45,6 +53,7 @@ def create_backend(spec: str, options: BackendOptions | None = None) -> Backend:
         # torch takes a second or more to import, and the others do not need it.
         from molregpt.backends.local import LocalBackend
         from molregpt.local.model import find_model, load_local_model
+        from molregpt.relatives.structures import Structures
 
-        return LocalBackend(load_local_model(find_model(spec)))
+        return LocalBackend(load_local_model(find_model(spec)), lambda: Structures.beside(pool()))
     raise InputError(f"unknown back end {spec!r}; choose {CHOICES}")

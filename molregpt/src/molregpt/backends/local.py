@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cached_property
+
 import torch
 
 from molregpt.errors import InputError
-from molregpt.local.candidates import judge, propose
+from molregpt.local.candidates import RELATIVES, judge, propose
 from molregpt.local.model import LocalModel
 from molregpt.local.ranking import rank
 from molregpt.records import Answer, Question
+from molregpt.relatives.structures import Structures
 
 CANDIDATES = 8
 """Answers drawn beside the greedy one."""
@@ -19,18 +23,24 @@ _SEED = 0
 class LocalBackend:
     """Answers with a model of `molregpt train`, the retrieved examples in its context.
 
-    The greedy answer, some drawn ones and the neighbours' own are ranked (`molregpt.local.ranking`). Molecules that
-    RDKit cannot read are never answered.
+    The greedy answer, some drawn ones, the neighbours' own and, where a molecule is asked for, known ones akin to those
+    are ranked (`molregpt.local.ranking`). Molecules that RDKit cannot read are never answered.
     """
 
-    def __init__(self, model: LocalModel) -> None:
-        """Answer with `model`."""
+    def __init__(self, model: LocalModel, structures: Callable[[], Structures] | None = None) -> None:
+        """Answer with `model`, and look for molecules among `structures`, which are opened when first needed."""
         self._model = model
+        self._open_structures = structures
+
+    @cached_property
+    def _structures(self) -> Structures | None:
+        return self._open_structures() if self._open_structures else None
 
     @property
     def identity(self) -> str:
         """The model by its digest, and how it is asked."""
-        return f"local {self._model.digest}, {self._model.shots} examples, greedy and {CANDIDATES} drawn"
+        known = f" and {RELATIVES} known" if self._open_structures else ""
+        return f"local {self._model.digest}, {self._model.shots} examples, greedy, {CANDIDATES} drawn{known}"
 
     async def answer(self, question: Question) -> Answer:
         """See `Backend`; of a query that is longer than what the model can read, the first neighbour's answer.
@@ -40,7 +50,8 @@ class LocalBackend:
         """
         try:
             with torch.inference_mode():
-                proposals = propose(self._model, question, CANDIDATES, _SEED)
+                known = self._structures if question.direction == "cap2mol" else None
+                proposals = propose(self._model, question, CANDIDATES, _SEED, known)
         except InputError as error:
             if not question.examples:
                 raise

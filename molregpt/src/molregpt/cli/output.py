@@ -24,6 +24,7 @@ _COUNTED: Mapping[Origin, str] = {
     "ranked": "the best of several answers",
     "candidate": "passed not every check",
     "borrowed": "a neighbour's, which ranked above the model's",
+    "related": "a molecule akin to the neighbours'",
     "neighbour": "copied from the neighbour",
 }
 
@@ -90,6 +91,7 @@ def _print_origin(grounded: Grounded) -> None:
         "ranked": f"the best of {answer.attempts} answers of the model",
         "candidate": f"the best of {answer.attempts} attempts; none passed every check",
         "borrowed": f"a neighbour's text, which ranked above {answer.attempts} answers of the model",
+        "related": f"a molecule akin to the neighbours', which ranked above {answer.attempts} answers of the model",
         "neighbour": f"copied from the nearest neighbour{failed}",
     }[answer.origin]
     cost = f", cost {answer.usage.cost:.4g}" if answer.usage.cost else ""

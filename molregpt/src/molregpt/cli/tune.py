@@ -32,8 +32,8 @@ class Tune:
         from molregpt.local.tuning import tune_ranking
 
         found = tune_ranking(self.model, self.pairs, self.held_out, rows=self.rows, seed=self.seed)
-        for direction, tuned in found.items():
+        for stage, tuned in found.items():
             print(
-                f"{direction}: greedy {tuned.greedy:.4f}, weights as they were {tuned.before:.4f}, "
+                f"{stage}: first candidate {tuned.greedy:.4f}, weights as they were {tuned.before:.4f}, "
                 f"tuned {tuned.after:.4f}, best candidate {tuned.best_possible:.4f}; {tuned.weights}"
             )

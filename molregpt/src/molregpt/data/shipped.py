@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from molregpt.assets import asset
-from molregpt.data.table import read_names, read_pairs
+from molregpt.data.table import read_names, read_pairs, read_table
 
 if TYPE_CHECKING:
     from molregpt.records import Pair
@@ -20,9 +20,21 @@ def shipped_pairs() -> list[Pair]:
     return read_pairs(asset("chebi20_pool.tsv.gz"))
 
 
+def shipped_structures() -> list[Pair]:
+    """The 21,043 molecules of the ChEBI-20 train split whose descriptions are not in the example database.
+
+    No test molecule of ChEBI-20 is among them, by CID, canonical SMILES or InChI. The captions are empty.
+    """
+    from molregpt.records import Pair
+
+    table = read_table(asset("chebi20_structures.tsv.gz"))
+    key, smiles = table.require("CID"), table.require("SMILES")
+    return [Pair(row.cells[key], row.cells[smiles], "") for row in table.rows]
+
+
 def shipped_names() -> dict[str, str]:
-    """Systematic names of the example database's molecules, by SMILES; those of a few are empty."""
-    return read_names(asset("chebi20_pool.tsv.gz"))
+    """Systematic names of the shipped molecules, described or not, by SMILES; those of some are empty."""
+    return read_names(asset("chebi20_pool.tsv.gz")) | read_names(asset("chebi20_structures.tsv.gz"))
 
 
 def sample_pairs() -> list[Pair]:

@@ -75,7 +75,7 @@ def evaluate_pairs(
         _check_queries(pairs)
     if settings.server.cache is None:
         settings = replace(settings, server=replace(settings.server, cache=out / REPLIES_FILE))
-    answerer = create_backend(backend, settings)
+    answerer = create_backend(backend, settings, lambda: database)
     standard = STANDARD[direction]
     strategy = options.strategy or FOR_ANSWERS
     retriever = create_retriever(strategy, database, direction, seed=options.retrieval_seed)

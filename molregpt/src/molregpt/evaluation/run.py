@@ -64,7 +64,7 @@ class Examiner:
         copied = examples[:1] if self._nearest is self._retriever and examples else None
         if copied is None:
             copied = self._nearest.retrieve(query, 1, exclude)
-        question = Question(self._direction, query, tuple(examples))
+        question = Question(self._direction, query, tuple(examples), withheld=pair.smiles)
         answer = await self._backend.answer(question)
         return EvaluatedRow(
             position=position,

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from molregpt.answering import check_molecule
 from molregpt.local.model import LocalModel
-from molregpt.local.ranking import Judged
+from molregpt.local.ranking import Judged, Weights, rank
 from molregpt.records import Origin, Question
+from molregpt.relatives.search import Relative, find_relatives
 from molregpt.relevance.checks import check_properties
 from molregpt.relevance.likeness import caption_similarities, cast_votes, molecule_similarities
+from molregpt.relevance.words import NameOverlap
 from unitlm.generate import Continuation
+
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
+
+    from molregpt.relatives.structures import Structures
 
 COPIED = 5
 """Neighbours whose answers are candidates."""
@@ -26,6 +35,13 @@ _SHARPNESS = 0.05
 """By which a neighbour's relevance, 0 to 1, becomes its vote."""
 
 
+RELATIVES = 24
+"""Molecules that no neighbour has and the model did not write, of which it is asked what it makes."""
+
+Source = Literal["model", "neighbour", "table", "form"]
+"""Who knows a candidate: only the model, a neighbour, a table of molecules; or nobody: it is a form of a known one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Written:
     """A candidate.
@@ -33,12 +49,14 @@ class Written:
     Attributes:
         text: What it says.
         confidence: Mean log-probability of its pieces, the end counted, in nats.
-        times: How often the model wrote it; 0 for a neighbour's answer that it did not write.
+        times: How often the model wrote it; 0 for an answer from elsewhere that it did not write.
+        source: Where it comes from, whether or not the model wrote it too.
     """
 
     text: str
     confidence: float
     times: int
+    source: Source = "model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +64,8 @@ class Proposals:
     """The candidates for one question.
 
     Attributes:
-        usable: Candidates without doubles, the greedy answer first if it is usable, then drawn ones, then the
-            neighbours' own; only readable ones where a molecule is asked for.
+        usable: Candidates without doubles, the greedy answer first if it is usable, then drawn ones, the neighbours'
+            own, and molecules akin to those; only readable ones where a molecule is asked for.
         problems: One line for each answer that is not usable.
         greedy: What the model would say if it were asked once; None if that is not usable.
     """
@@ -62,13 +80,23 @@ class Proposals:
         Raises:
             KeyError: No candidate says so.
         """
-        if not {one.text: one.times for one in self.usable}[text]:
-            return "borrowed"
+        one = {one.text: one for one in self.usable}[text]
+        if not one.times:
+            return "borrowed" if one.source == "neighbour" else "related"
         return "model" if text == self.greedy else "ranked"
 
 
-def propose(model: LocalModel, question: Question, count: int, seed: int) -> Proposals:
-    """Write the greedy answer, draw `count` more, and add the neighbours' own.
+def propose(
+    model: LocalModel, question: Question, count: int, seed: int, structures: Structures | None = None
+) -> Proposals:
+    """Write the greedy answer, draw `count` more, and add the neighbours' own and molecules akin to those.
+
+    Args:
+        model: Writes.
+        question: What is asked.
+        count: Answers drawn.
+        seed: Of the drawing.
+        structures: Known molecules; without them none is added.
 
     Raises:
         InputError: The query alone is longer than what the model was trained on.
@@ -78,20 +106,72 @@ def propose(model: LocalModel, question: Question, count: int, seed: int) -> Pro
     written = [model.write(reading, nearest)]
     if count:
         written += [one for one in model.draw(reading, count, seed) if one.ended]
-    answers = [(model.text(reading.prompt, one).strip(), one, 1) for one in written]
-    answers += [(text, one, 0) for text, one in zip(nearest, model.score(reading, nearest), strict=True)]
+    known: list[tuple[str, Source]] = [(text, "neighbour") for text in nearest]
+    if structures is not None and question.direction == "cap2mol":
+        known += _choose_relatives(question, structures, model.weights("relatives"))
+    scored = model.score(reading, [text for text, _ in known])
+    answers: list[tuple[str, Continuation, int, Source]] = [
+        (model.text(reading.prompt, one).strip(), one, 1, "model") for one in written
+    ]
+    answers += [(text, one, 0, source) for (text, source), one in zip(known, scored, strict=True)]
     usable: dict[str, Written] = {}
     problems: list[str] = []
-    checked = [_check(question, said) for said, _, _ in answers]
-    for (text, problem), (_, continuation, times) in zip(checked, answers, strict=True):
+    checked = [_check(question, said) for said, *_ in answers]
+    for (text, problem), (_, continuation, times, source) in zip(checked, answers, strict=True):
         if problem:
             problems.append(problem)
             continue
-        known = usable.get(text, Written(text, _mean(continuation), 0))
-        # The first one's confidence stays: alike texts in other pieces differ little.
-        usable[text] = replace(known, times=known.times + times)
+        same = _identify(question, text)
+        # The first one's text and confidence stay: alike texts in other pieces differ little.
+        held = usable.get(same, Written(text, _mean(continuation), 0, source))
+        usable[same] = replace(held, times=held.times + times, source=source if held.source == "model" else held.source)
     greedy, unusable = checked[0]
     return Proposals(tuple(usable.values()), tuple(problems), None if unusable else greedy)
+
+
+def _choose_relatives(question: Question, structures: Structures, weights: Weights) -> list[tuple[str, Source]]:
+    """The molecules akin to the neighbours' that are most likely to be meant, by what can be told without a model."""
+    relatives = find_relatives(question, structures)
+    sources: dict[str, Source] = {one.smiles: "table" if one.listed else "form" for one in relatives}
+    best = rank(judge_relatives(question, relatives), weights)[:RELATIVES]
+    return [(one.text, sources[one.text]) for one in best]
+
+
+def judge_relatives(question: Question, relatives: Sequence[Relative]) -> list[Judged]:
+    """What can be told of molecules akin to the neighbours' without asking a model, in order."""
+    if not relatives:
+        return []
+    near = dict(islice(_read_neighbours(question).items(), SUPPORTING))
+    texts = [relative.smiles for relative in relatives]
+    told = _tell_of_molecules(question, [one.molecule for one in relatives], [one.name for one in relatives], near)
+    return [
+        Judged(text, listed=float(relative.listed), **{name: float(values[row]) for name, values in told.items()})
+        for row, (text, relative) in enumerate(zip(texts, relatives, strict=True))
+    ]
+
+
+def _tell_of_molecules(
+    question: Question, molecules: Sequence[Mol], names: Sequence[str], near: Mapping[str, float]
+) -> dict[str, NDArray[np.float64]]:
+    """Judgements of molecules by their neighbours, by what the question says of elements and charge, and by name."""
+    from molindex.smiles import parse_smiles
+
+    beside = molecule_similarities(molecules, [parse_smiles(text) for text in near])
+    overlap = NameOverlap(question.query, names)
+    return {
+        "support": beside @ cast_votes(np.array(list(near.values())), _SHARPNESS) if near else np.zeros(len(beside)),
+        "kinship": beside.mean(axis=1) if near else np.zeros(len(beside)),
+        "checks": np.array([check_properties(question.query, molecule) for molecule in molecules]),
+        "named": np.array([overlap.named(name) for name in names]),
+        "covers": np.array([overlap.covers(name) for name in names]),
+    }
+
+
+def _identify(question: Question, text: str) -> str:
+    """What two candidates that say the same have in common."""
+    from molindex.smiles import canonical_smiles
+
+    return text if question.direction == "mol2cap" else canonical_smiles(text)
 
 
 def _check(question: Question, text: str) -> tuple[str, str]:
@@ -116,29 +196,29 @@ def judge(model: LocalModel, question: Question, proposals: Proposals) -> list[J
     near = dict(islice(known.items(), SUPPORTING))
     if question.direction == "mol2cap":
         among, beside = caption_similarities(texts, texts), caption_similarities(texts, list(near))
-        checks = _checks_of_captions(question.query, texts)
+        votes = cast_votes(np.array(list(near.values())), _SHARPNESS) if near else np.zeros(0)
+        told = {"support": beside @ votes, "checks": np.array(_checks_of_captions(question.query, texts))}
     else:
         from molindex.smiles import parse_smiles
 
-        molecules, neighbours = [parse_smiles(text) for text in texts], [parse_smiles(text) for text in near]
-        among, beside = molecule_similarities(molecules, molecules), molecule_similarities(molecules, neighbours)
-        checks = [check_properties(question.query, molecule) for molecule in molecules]
-    # Where the model wrote nothing usable, the neighbours stand for one another.
+        molecules = [parse_smiles(text) for text in texts]
+        among = molecule_similarities(molecules, molecules)
+        told = _tell_of_molecules(question, molecules, [model.name(text) for text in texts], near)
+    # Where the model wrote nothing usable, all candidates stand for one another.
     times = np.array([answer.times for answer in answers], dtype=np.float64)
     votes = times if times.any() else np.ones_like(times)
     consensus = among @ votes / votes.sum()
-    support = beside @ cast_votes(np.array(list(near.values())), _SHARPNESS) if near else np.zeros(len(texts))
     trips = model.round_trip(question, texts)
     return [
         Judged(
             text=answer.text,
             confidence=answer.confidence,
             consensus=float(consensus[row]),
-            support=float(support[row]),
             relevance=known.get(answer.text, 0.0),
             written=float(answer.times > 0),
+            listed=float(question.direction == "cap2mol" and answer.source in ("neighbour", "table")),
             round_trip=trips[row],
-            checks=checks[row],
+            **{name: float(values[row]) for name, values in told.items()},
         )
         for row, answer in enumerate(answers)
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from molregpt.errors import InputError
 from molregpt.local.language import TASKS, fill_slots
-from molregpt.local.ranking import Weights
+from molregpt.local.ranking import RELATIVES_BY_DEFAULT, Stage, Weights
 from molregpt.naming import shared_namer
 from molregpt.records import DIRECTIONS, Direction, Pair, Question
 from unitlm.adapt import KIND as ADAPTER
@@ -85,13 +85,15 @@ class LocalModel:
         """What writes: packed at first use, since an adapter may still change the decoder until then."""
         return pack_decoder(self.decoder)
 
-    def weights(self, direction: Direction) -> Weights:
+    def weights(self, stage: Stage) -> Weights:
         """How candidates are ranked: as the model's card says, or by default."""
         ranking = self.card.get("ranking")
-        stored = ranking.get(direction) if isinstance(ranking, dict) else None
+        stored = ranking.get(stage) if isinstance(ranking, dict) else None
         if not isinstance(stored, dict):
-            return Weights()
-        return parse_settings(Weights, stored, f"the model's card: ranking of {direction}")
+            return RELATIVES_BY_DEFAULT if stage == "relatives" else Weights()
+        # Cards of before some judgement was thought of do not know it, and the rest was weighed without it.
+        known = dict.fromkeys(asdict(Weights()), 0.0) | stored
+        return parse_settings(Weights, known, f"the model's card: ranking of {stage}")
 
     def read(self, question: Question) -> Prompt:
         """Write a question as ids, with as many of the nearest examples as fit.

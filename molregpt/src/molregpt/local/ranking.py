@@ -10,6 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Literal
+
+from molregpt.records import Direction
+
+Stage = Direction | Literal["relatives"]
+"""What is ranked: answers of a direction, or molecules akin to the neighbours' before a model is asked about them."""
 
 
 @dataclass(frozen=True)
@@ -20,33 +26,61 @@ class Weights:
         confidence: Mean log-probability of the answer's pieces, in nats.
         consensus: Mean similarity to what the model wrote, 0 to 1.
         support: Mean similarity to the neighbours' answers, the most relevant counting most, 0 to 1.
+        kinship: Mean similarity to the neighbours' answers, all counting alike, 0 to 1; of molecules.
         relevance: Of the neighbour whose answer this is, 0 to 1; 0 for what only the model wrote.
         written: 1 for what the model wrote, 0 for a neighbour's answer that it did not write.
+        listed: 1 for a molecule that a table holds, with a description or without.
         round_trip: Mean log-probability of the question's pieces given the answer, in nats.
         checks: Share of the checkable properties that hold, 0 to 1.
+        named: Share of a molecule's systematic name that the question says, 0 to 1.
+        covers: Share of what the candidates' names say of the question that this one's says, 0 to 1.
     """
 
     confidence: float = 0.1
     consensus: float = 1.0
     support: float = 0.5
+    kinship: float = 0.0
     relevance: float = 0.0
     written: float = 0.0
+    listed: float = 0.0
     round_trip: float = 0.1
     checks: float = 0.2
+    named: float = 0.1
+    covers: float = 0.1
+
+
+RELATIVES_BY_DEFAULT = Weights(
+    confidence=0.0,
+    consensus=0.0,
+    support=20.0,
+    kinship=24.0,
+    relevance=0.0,
+    written=0.0,
+    listed=-2.0,
+    round_trip=0.0,
+    checks=6.0,
+    named=10.0,
+    covers=15.0,
+)
+"""How molecules akin to the neighbours' are ranked by models that were not tuned with them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A candidate with what is known of it; see `Weights` for the judgements."""
+    """A candidate with what is known of it; see `Weights` for the judgements. What was not looked at is 0."""
 
     text: str
-    confidence: float
-    consensus: float
-    support: float
-    relevance: float
-    written: float
-    round_trip: float
-    checks: float
+    confidence: float = 0.0
+    consensus: float = 0.0
+    support: float = 0.0
+    kinship: float = 0.0
+    relevance: float = 0.0
+    written: float = 0.0
+    listed: float = 0.0
+    round_trip: float = 0.0
+    checks: float = 0.0
+    named: float = 0.0
+    covers: float = 0.0
 
 
 def rank(candidates: Sequence[Judged], weights: Weights) -> list[Judged]:

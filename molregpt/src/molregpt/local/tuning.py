@@ -21,12 +21,14 @@ from molregpt.console import messages
 from molregpt.data.table import read_pairs
 from molregpt.database import Database, join_tables
 from molregpt.errors import InputError
-from molregpt.local.candidates import SUPPORTING, judge, propose
+from molregpt.local.candidates import SUPPORTING, judge, judge_relatives, propose
 from molregpt.local.model import LocalModel, load_local_model
-from molregpt.local.ranking import Judged, Weights
+from molregpt.local.ranking import Judged, Stage, Weights
 from molregpt.metrics.bleu import LONGEST, bleu_of_sums, count_ngrams
 from molregpt.metrics.tokenization import load_tokenizer
-from molregpt.records import DIRECTIONS, Direction, Pair, Question
+from molregpt.records import Direction, Pair, Question
+from molregpt.relatives.search import find_relatives
+from molregpt.relatives.structures import Structures
 from molregpt.relevance.likeness import caption_similarities, molecule_similarities
 from molregpt.retrieval.strategies import create_retriever
 from unitlm.checkpoint import MANIFEST, read_manifest
@@ -36,11 +38,15 @@ Floats = NDArray[np.float64]
 
 _NAMES = tuple(field.name for field in fields(Weights))
 _STEPS, _RATE, _SHRINKING = 400, 0.05, 1e-3
+_ALIKE = 0.8
+
+STAGES: tuple[Stage, ...] = ("mol2cap", "relatives", "cap2mol")
+"""In this order: how relatives are ranked decides which of them are candidates in the end."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """One held-out pair: judgements [N, 7] of its candidates, what each adds to a score, and its own worth [N]."""
+    """One held-out pair: judgements [N, 11] of its candidates, what each adds to a score, and its own worth [N]."""
 
     judgements: Floats
     scores: Floats
@@ -66,10 +72,8 @@ class Tuned:
     best_possible: float
 
 
-def tune_ranking(
-    folder: Path, tables: Sequence[Path], held_out: Path, *, rows: int, seed: int
-) -> dict[Direction, Tuned]:
-    """Choose the weights of both directions and write them into the card of the model in `folder`.
+def tune_ranking(folder: Path, tables: Sequence[Path], held_out: Path, *, rows: int, seed: int) -> dict[Stage, Tuned]:
+    """Choose the weights of every stage and write them into the card of the model in `folder`.
 
     Captions are scored by the mean of corpus BLEU-4 (SciBERT tokens) and the mean n-gram F1; molecules by the mean of
     three fingerprint similarities plus half the share of exact matches.
@@ -86,37 +90,52 @@ def tune_ranking(
     """
     model = load_local_model(folder)
     pool = Database(join_tables([(table.name, read_pairs(table)) for table in tables]))
+    structures = Structures.beside(pool)
     watched = read_pairs(held_out)[:rows]
-    found: dict[Direction, Tuned] = {}
-    for direction in DIRECTIONS:
-        cases = [case for case in _cases(model, pool, watched, direction, seed) if case is not None]
+    found: dict[Stage, Tuned] = {}
+    for stage in STAGES:
+        direction: Direction = "cap2mol" if stage == "relatives" else stage
+        questions = _ask(pool, watched, direction)
+        if stage == "relatives":
+            judged = (judge_relatives(one, find_relatives(one, structures)) for one in questions)
+        else:
+            judged = (_judge_answers(model, one, seed, structures) for one in questions)
+        told = track(judged, f"judging candidates, {stage}", len(questions), console=messages(), transient=True)
+        cases = [
+            _case(direction, candidates, _wanted(direction, pair))
+            for pair, candidates in zip(watched, told, strict=True)
+            if candidates
+        ]
         if not cases:
-            raise InputError(f"{held_out}: no pair has a candidate ({direction})")
-        found[direction] = _tune(cases, direction, model.weights(direction))
+            raise InputError(f"{held_out}: no pair has a candidate ({stage})")
+        found[stage] = _tune(cases, direction, model.weights(stage))
+        ranking = cast("dict[str, Json]", model.card.setdefault("ranking", {}))
+        ranking[stage] = cast(Json, asdict(found[stage].weights))
     manifest = dict(read_manifest(folder))
     card = dict(cast(dict[str, Json], manifest["metadata"]))
-    card["ranking"] = {direction: cast(Json, asdict(tuned.weights)) for direction, tuned in found.items()}
-    write_json(folder / MANIFEST, {**manifest, "metadata": card})
+    write_json(folder / MANIFEST, {**manifest, "metadata": card | {"ranking": model.card["ranking"]}})
     return found
 
 
-def _cases(
-    model: LocalModel, pool: Database, pairs: Sequence[Pair], direction: Direction, seed: int
-) -> list[_Case | None]:
+def _ask(pool: Database, pairs: Sequence[Pair], direction: Direction) -> list[Question]:
     retriever = create_retriever("learned", pool, direction)
-    cases: list[_Case | None] = []
-    for pair in track(pairs, f"writing candidates, {direction}", console=messages(), transient=True):
-        query, wanted = (pair.smiles, pair.caption) if direction == "mol2cap" else (pair.caption, pair.smiles)
+    questions = []
+    for pair in pairs:
+        query = pair.smiles if direction == "mol2cap" else pair.caption
         examples = retriever.retrieve(query, SUPPORTING, pool.rows_of(key=pair.key, smiles=pair.smiles))
-        question = Question(direction, query, tuple(examples))
-        try:
-            proposals = propose(model, question, CANDIDATES, seed)
-        except InputError:  # too long for the model, which then copies
-            cases.append(None)
-            continue
-        judged = judge(model, question, proposals)
-        cases.append(_case(direction, judged, wanted) if judged else None)
-    return cases
+        questions.append(Question(direction, query, tuple(examples), withheld=pair.smiles))
+    return questions
+
+
+def _wanted(direction: Direction, pair: Pair) -> str:
+    return pair.caption if direction == "mol2cap" else pair.smiles
+
+
+def _judge_answers(model: LocalModel, question: Question, seed: int, structures: Structures) -> list[Judged]:
+    try:
+        return judge(model, question, propose(model, question, CANDIDATES, seed, structures))
+    except InputError:  # too long for the model, which then copies
+        return []
 
 
 def _case(direction: Direction, judged: Sequence[Judged], wanted: str) -> _Case:
@@ -130,8 +149,13 @@ def _case(direction: Direction, judged: Sequence[Judged], wanted: str) -> _Case:
     from molindex.smiles import parse_smiles
 
     molecules, target = [parse_smiles(text) for text in texts], parse_smiles(wanted)
-    same = np.array([[_inchi(molecule) == _inchi(target)] for molecule in molecules], dtype=np.float64)
-    scores = np.hstack([molecule_similarities(molecules, [target]), same])
+    likeness = molecule_similarities(molecules, [target])
+    same = [
+        # Whether those are the same that are not even alike need not be asked.
+        float(alike > _ALIKE and _inchi(molecule) == _inchi(target))
+        for molecule, alike in zip(molecules, likeness[:, 0], strict=True)
+    ]
+    scores = np.column_stack([likeness, same])
     return _Case(judgements, scores, scores @ np.array([1.0, 0.5]))
 
 

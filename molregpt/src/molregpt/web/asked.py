@@ -36,6 +36,7 @@ _ORIGINS: Mapping[Origin, Chip] = {
     "ranked": Chip("the best of the model's answers"),
     "candidate": Chip("the best of several attempts"),
     "borrowed": Chip("a neighbour's text, ranked above the model's"),
+    "related": Chip("a known molecule akin to the neighbours', or a form of one"),
     "neighbour": Chip("copied from the nearest neighbour"),
 }
 _LEGENDS: Mapping[Direction, str] = {
@@ -78,7 +79,7 @@ class Desk:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="answer")
         self._runner = asyncio.Runner()
         self._database: Database = open_database(retrieval.pool)
-        self._backend: Backend = self._thread.submit(create_backend, backend, settings).result()
+        self._backend: Backend = self._thread.submit(create_backend, backend, settings, lambda: self._database).result()
         self.backend_name = name_backend(self._backend.identity)
         self.pairs = len(self._database.pairs)
 
