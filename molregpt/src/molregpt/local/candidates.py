@@ -16,13 +16,11 @@ from molregpt.local.ranking import Judged, Weights, rank
 from molregpt.records import Origin, Question
 from molregpt.relatives.search import Relative, find_relatives
 from molregpt.relevance.checks import check_properties
-from molregpt.relevance.likeness import caption_similarities, cast_votes, molecule_similarities
+from molregpt.relevance.likeness import caption_similarities, cast_votes, molecule_similarities, read_molecule
 from molregpt.relevance.words import NameOverlap
 from unitlm.generate import Continuation
 
 if TYPE_CHECKING:
-    from rdkit.Chem import Mol
-
     from molregpt.relatives.structures import Structures
 
 COPIED = 5
@@ -142,26 +140,24 @@ def judge_relatives(question: Question, relatives: Sequence[Relative]) -> list[J
     if not relatives:
         return []
     near = dict(islice(_read_neighbours(question).items(), SUPPORTING))
-    texts = [relative.smiles for relative in relatives]
-    told = _tell_of_molecules(question, [one.molecule for one in relatives], [one.name for one in relatives], near)
+    told = _tell_of_molecules(question, [one.smiles for one in relatives], [one.name for one in relatives], near)
     return [
-        Judged(text, listed=float(relative.listed), **{name: float(values[row]) for name, values in told.items()})
-        for row, (text, relative) in enumerate(zip(texts, relatives, strict=True))
+        Judged(one.smiles, listed=float(one.listed), **{name: float(values[row]) for name, values in told.items()})
+        for row, one in enumerate(relatives)
     ]
 
 
 def _tell_of_molecules(
-    question: Question, molecules: Sequence[Mol], names: Sequence[str], near: Mapping[str, float]
+    question: Question, smiles: Sequence[str], names: Sequence[str], near: Mapping[str, float]
 ) -> dict[str, NDArray[np.float64]]:
     """Judgements of molecules by their neighbours, by what the question says of elements and charge, and by name."""
-    from molindex.smiles import parse_smiles
-
-    beside = molecule_similarities(molecules, [parse_smiles(text) for text in near])
+    beside = molecule_similarities(smiles, list(near))
+    votes = cast_votes(np.array(list(near.values())), _SHARPNESS) if near else np.zeros(0)
     overlap = NameOverlap(question.query, names)
     return {
-        "support": beside @ cast_votes(np.array(list(near.values())), _SHARPNESS) if near else np.zeros(len(beside)),
+        "support": beside @ votes,
         "kinship": beside.mean(axis=1) if near else np.zeros(len(beside)),
-        "checks": np.array([check_properties(question.query, molecule) for molecule in molecules]),
+        "checks": np.array([check_properties(question.query, read_molecule(one).molecule) for one in smiles]),
         "named": np.array([overlap.named(name) for name in names]),
         "covers": np.array([overlap.covers(name) for name in names]),
     }
@@ -199,11 +195,8 @@ def judge(model: LocalModel, question: Question, proposals: Proposals) -> list[J
         votes = cast_votes(np.array(list(near.values())), _SHARPNESS) if near else np.zeros(0)
         told = {"support": beside @ votes, "checks": np.array(_checks_of_captions(question.query, texts))}
     else:
-        from molindex.smiles import parse_smiles
-
-        molecules = [parse_smiles(text) for text in texts]
-        among = molecule_similarities(molecules, molecules)
-        told = _tell_of_molecules(question, molecules, [model.name(text) for text in texts], near)
+        among = molecule_similarities(texts, texts)
+        told = _tell_of_molecules(question, texts, [model.name(text) for text in texts], near)
     # Where the model wrote nothing usable, all candidates stand for one another.
     times = np.array([answer.times for answer in answers], dtype=np.float64)
     votes = times if times.any() else np.ones_like(times)

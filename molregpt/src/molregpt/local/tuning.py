@@ -29,7 +29,7 @@ from molregpt.metrics.tokenization import load_tokenizer
 from molregpt.records import Direction, Pair, Question
 from molregpt.relatives.search import find_relatives
 from molregpt.relatives.structures import Structures
-from molregpt.relevance.likeness import caption_similarities, molecule_similarities
+from molregpt.relevance.likeness import caption_similarities, molecule_similarities, read_molecule
 from molregpt.retrieval.strategies import create_retriever
 from unitlm.checkpoint import MANIFEST, read_manifest
 from unitlm.files import Json, write_json
@@ -146,10 +146,8 @@ def _case(direction: Direction, judged: Sequence[Judged], wanted: str) -> _Case:
         counts = np.array([count_ngrams(tokens, expected) for tokens in predicted], dtype=np.float64)
         overlaps = caption_similarities(texts, [wanted])
         return _Case(judgements, np.hstack([counts, overlaps]), overlaps[:, 0])
-    from molindex.smiles import parse_smiles
-
-    molecules, target = [parse_smiles(text) for text in texts], parse_smiles(wanted)
-    likeness = molecule_similarities(molecules, [target])
+    likeness = molecule_similarities(texts, [wanted])
+    molecules, target = [read_molecule(text).molecule for text in texts], read_molecule(wanted).molecule
     same = [
         # Whether those are the same that are not even alike need not be asked.
         float(alike > _ALIKE and _inchi(molecule) == _inchi(target))

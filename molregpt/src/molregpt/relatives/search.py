@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from molregpt.relatives.forms import other_forms, write_like_pubchem
+from molregpt.relevance.likeness import read_molecule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,13 +32,11 @@ class Relative:
 
     Attributes:
         smiles: As it would be answered.
-        molecule: As RDKit's.
         name: Systematic name of the known molecule that it is, or is a form of; empty where that has none.
         listed: Whether it is known itself.
     """
 
     smiles: str
-    molecule: Mol
     name: str
     listed: bool
 
@@ -49,28 +48,28 @@ def find_relatives(question: Question, structures: Structures) -> list[Relative]
     found: dict[str, Relative] = {}
     known = list(_known(question, structures))
     for smiles, molecule in known:
-        found.setdefault(str(MolToSmiles(molecule)), Relative(smiles, molecule, structures.name(smiles), listed=True))
+        found.setdefault(str(MolToSmiles(molecule)), Relative(smiles, structures.name(smiles), listed=True))
     for smiles, molecule in known:
         for form in other_forms(molecule):
             canonical = str(MolToSmiles(form))
             if canonical not in found and (written := write_like_pubchem(form)):
-                found[canonical] = Relative(written, form, structures.name(smiles), listed=False)
+                found[canonical] = Relative(written, structures.name(smiles), listed=False)
     return list(found.values())
 
 
 def _known(question: Question, structures: Structures) -> Iterator[tuple[str, Mol]]:
     """Molecules of the neighbours, then those around them, the nearest first."""
-    from molindex.smiles import SmilesError, parse_smiles
+    from molindex.smiles import SmilesError
 
     near: dict[str, float] = {}
     for rank, example in enumerate(question.examples):
         smiles = question.target_of(example.pair)
         try:
-            yield smiles, parse_smiles(smiles)
+            yield smiles, read_molecule(smiles).molecule
         except SmilesError:
             continue
         if rank < AROUND:
             for one in structures.near(smiles, NEAREST, question.withheld):
                 near[one.smiles] = max(near.get(one.smiles, 0.0), one.similarity * (0.5 + example.similarity))
     for smiles in sorted(near, key=lambda one: near[one], reverse=True)[:MOST]:
-        yield smiles, parse_smiles(smiles)
+        yield smiles, read_molecule(smiles).molecule

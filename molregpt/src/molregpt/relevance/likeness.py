@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -102,10 +103,34 @@ def scored_makers() -> tuple[Callable[[Mol], Any], ...]:
     )
 
 
-def molecule_similarities(left: Sequence[Mol], right: Sequence[Mol]) -> NDArray[np.float64]:
-    """How alike pairs of molecules are: mean Tanimoto similarity `[L, R]` by the `scored_makers`."""
-    rows, columns = ([[make(one) for make in scored_makers()] for one in side] for side in (left, right))
-    return mean_tanimoto(rows, columns)
+@dataclass(frozen=True, slots=True, eq=False)
+class ReadMolecule:
+    """A molecule with the fingerprints of ChEBI-20's scores."""
+
+    molecule: Mol
+    fingerprints: tuple[Any, ...]
+
+
+@lru_cache(maxsize=4096)
+def read_molecule(smiles: str) -> ReadMolecule:
+    """Read a molecule that is compared with several others, in this question and the next; 20 kB each are kept.
+
+    Raises:
+        molindex.smiles.SmilesError: RDKit cannot read it.
+    """
+    from molindex.smiles import parse_smiles
+
+    molecule = parse_smiles(smiles)
+    return ReadMolecule(molecule, tuple(make(molecule) for make in scored_makers()))
+
+
+def molecule_similarities(left: Sequence[str], right: Sequence[str]) -> NDArray[np.float64]:
+    """How alike pairs of molecules are: mean Tanimoto similarity `[L, R]` by the `scored_makers`.
+
+    Raises:
+        molindex.smiles.SmilesError: RDKit cannot read one of them.
+    """
+    return mean_tanimoto(*([read_molecule(one).fingerprints for one in side] for side in (left, right)))
 
 
 def mean_tanimoto(left: Sequence[Sequence[Any]], right: Sequence[Sequence[Any]]) -> NDArray[np.float64]:
