@@ -31,7 +31,7 @@ def index(pairs):
     return CaptionIndex.build(pairs)
 
 
-@pytest.mark.parametrize("tokenizer", ["whitespace", "chemistry", "char"])
+@pytest.mark.parametrize("tokenizer", ["whitespace", "chemistry", "char", "pieces"])
 def test_okapi_equals_rank_bm25(tokenizer, pairs):
     """Formula `okapi` with k1 = 1.5 and b = 0.75 against rank_bm25.BM25Okapi with its defaults; float64 in both."""
     index = CaptionIndex.build(pairs, tokenizer, formula="okapi")
@@ -149,7 +149,7 @@ def test_greek_and_its_name_find_the_same(index):
     assert index.search("17β-hydroxy steroid", 5) == index.search("17beta-hydroxy steroid", 5)
 
 
-@pytest.mark.parametrize("tokenizer", ["whitespace", "chemistry", "char"])
+@pytest.mark.parametrize("tokenizer", ["whitespace", "chemistry", "char", "pieces"])
 def test_a_saved_index_finds_the_same(tokenizer, pairs, tmp_path):
     index = CaptionIndex.build(pairs, tokenizer, formula="okapi")
     index.save(tmp_path / "captions.index")

@@ -53,3 +53,8 @@ def test_case_does_not_matter_to_chemistry(text):
 def test_an_unknown_tokenizer_is_refused():
     with pytest.raises(InputError, match="unknown tokenizer 'bpe'; known are chemistry, whitespace, char"):
         tokenize("x", "bpe")
+
+
+def test_pieces_are_all_different_runs_of_five_characters_across_words() -> None:
+    assert tokenize("A bAbabab", "pieces") == ["a bab", " baba", "babab", "ababa"]
+    assert tokenize("acid", "pieces") == []

@@ -97,6 +97,13 @@ def test_a_withheld_molecule_is_not_told_however_it_is_written(structures: Struc
     assert "CCCC(=O)O" not in [one.smiles for one in structures.near("CCCC(=O)O", 5, withheld="OC(=O)CCC")]
 
 
+def test_names_are_found_in_a_description(structures: Structures) -> None:
+    found = structures.named_like("an ester of butanoic acid", 5)
+    assert [one.smiles for one in found] == ["CCCC(=O)O", "CCC(=O)O"]
+    assert structures.named_like("an ester of butanoic acid", 5, withheld="OC(=O)CCC")[0].smiles == "CCC(=O)O"
+    assert structures.named_like("zzzz", 5) == []
+
+
 def ask(query: str, withheld: str = "") -> Question:
     example = Example(Pair("1", "CC(=O)O", "The molecule is a short acid."), 0.6)
     return Question("cap2mol", query, (example,), withheld=withheld)

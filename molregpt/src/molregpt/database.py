@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from molregpt.console import messages
 from molregpt.data.shipped import shipped_pairs
@@ -29,11 +29,10 @@ if TYPE_CHECKING:
     from molindex.engine import Engine
     from molindex.fingerprints import Fingerprint
     from molindex.molecules import MoleculeIndex
+    from molindex.tokenization import Tokenizer
 
 FORMAT = 1
 """Version of the cached files; raised whenever their content or layout changes."""
-
-Tokenizer = Literal["chemistry", "whitespace", "char"]
 
 
 class _Saved(Protocol):

@@ -22,8 +22,8 @@ AROUND = 5
 NEAREST = 60
 """Known molecules around each of them."""
 
-MOST = 120
-"""Known molecules in all; each may have several forms."""
+MOST_NEAR, MOST_NAMED = 90, 40
+"""Known molecules in all, around neighbours and by name; each may have several forms."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,7 +42,7 @@ class Relative:
 
 
 def find_relatives(question: Question, structures: Structures) -> list[Relative]:
-    """Known molecules around the neighbours' own, those included, and other forms of all of them, without doubles."""
+    """Molecules of the neighbours, known ones around them or by name, and other forms of all, without doubles."""
     from rdkit.Chem import MolToSmiles
 
     found: dict[str, Relative] = {}
@@ -58,7 +58,7 @@ def find_relatives(question: Question, structures: Structures) -> list[Relative]
 
 
 def _known(question: Question, structures: Structures) -> Iterator[tuple[str, Mol]]:
-    """Molecules of the neighbours, then those around them, the nearest first."""
+    """Molecules of the neighbours, then those around them, the nearest first, then those whose name is said."""
     from molindex.smiles import SmilesError
 
     near: dict[str, float] = {}
@@ -71,5 +71,7 @@ def _known(question: Question, structures: Structures) -> Iterator[tuple[str, Mo
         if rank < AROUND:
             for one in structures.near(smiles, NEAREST, question.withheld):
                 near[one.smiles] = max(near.get(one.smiles, 0.0), one.similarity * (0.5 + example.similarity))
-    for smiles in sorted(near, key=lambda one: near[one], reverse=True)[:MOST]:
+    around = sorted(near, key=lambda one: near[one], reverse=True)[:MOST_NEAR]
+    said = [one.smiles for one in structures.named_like(question.query, MOST_NAMED, question.withheld)]
+    for smiles in dict.fromkeys(around + said):
         yield smiles, read_molecule(smiles).molecule

@@ -1,8 +1,8 @@
-"""Known molecules without descriptions, and which of them are nearest to a given one."""
+"""Known molecules, which need no descriptions: those that are nearest to a given one, and those whose name is said."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -13,16 +13,18 @@ from molregpt.records import Pair
 from molregpt.retrieval.molecules import FINGERPRINTS
 
 if TYPE_CHECKING:
+    from molindex.captions import CaptionIndex
     from molindex.molecules import MoleculeIndex
+    from molindex.neighbours import Neighbour
 
 
 @dataclass(frozen=True, slots=True)
-class Near:
-    """A known molecule.
+class Known:
+    """A known molecule that a search found.
 
     Attributes:
         smiles: The molecule.
-        similarity: Dice similarity of Morgan fingerprints to what was asked for, 0 to 1.
+        similarity: To what was asked for, in the scale of the search.
     """
 
     smiles: str
@@ -30,29 +32,32 @@ class Near:
 
 
 class Structures:
-    """The molecules of a pool and those that are known besides; the index is opened when it is first asked for."""
+    """The molecules of a pool and those that are known besides; indexes are opened when they are first asked for."""
 
     def __init__(self, pool: Database, others: Sequence[Pair], names: Mapping[str, str]) -> None:
         """Know the molecules of `pool` and `others`, some of which have systematic `names`, by SMILES."""
-        self._tables = (pool, Database(others, cache=pool.folder.parent.parent))
         self._names = names
+        # In these tables the name stands where a pool has the description. They are two, so that the indexes of what
+        # ships need not be built again for every pool.
+        self._tables = tuple(
+            Database(
+                [Pair(pair.key, pair.smiles, names.get(pair.smiles, "")) for pair in pairs],
+                cache=pool.folder.parent.parent,
+            )
+            for pairs in (pool.pairs, others)
+        )
 
     @classmethod
     def beside(cls, pool: Database) -> Structures:
         """The molecules of a pool, and those that ship: 21,043 of ChEBI-20's train split."""
         return cls(pool, shipped_structures(), shipped_names())
 
-    @property
-    def identity(self) -> str:
-        """Names what can be found."""
-        return " and ".join(table.digest for table in self._tables)
-
     def name(self, smiles: str) -> str:
         """The systematic name that is known of a molecule; empty where none is."""
         return self._names.get(smiles, "")
 
-    def near(self, smiles: str, count: int, withheld: str = "") -> list[Near]:
-        """The known molecules that are nearest to one, the nearest first; itself among them.
+    def near(self, smiles: str, count: int, withheld: str = "") -> list[Known]:
+        """The molecules that are nearest to one, by Morgan fingerprints and Dice similarity; itself among them.
 
         Args:
             smiles: A molecule that can be read.
@@ -60,14 +65,47 @@ class Structures:
             withheld: A molecule that is not told, however it is written.
         """
         metric = FINGERPRINTS["morgan"][1]
-        found: dict[str, float] = {}
-        for table, index in zip(self._tables, self._indexes, strict=True):
-            hidden = [str(row) for row in table.rows_of(smiles=withheld)] if withheld else []
-            for near in index.search(smiles, count, metric=metric, exclude=hidden):
-                found.setdefault(table.pairs[int(near.key)].smiles, near.similarity)
-        ranked = sorted(found, key=lambda one: found[one], reverse=True)[:count]
-        return [Near(one, found[one]) for one in ranked]
+        return self._best(
+            count,
+            (
+                (table, index.search(smiles, count, metric=metric, exclude=_rows_of(table, withheld)))
+                for table, index in zip(self._tables, self._by_fingerprint, strict=True)
+            ),
+        )
+
+    def named_like(self, text: str, count: int, withheld: str = "") -> list[Known]:
+        """The molecules whose names have most in common with a text, by BM25 over pieces of five characters.
+
+        Args:
+            text: A description.
+            count: How many.
+            withheld: A molecule that is not told, however it is written.
+        """
+        return self._best(
+            count,
+            (
+                (table, index.search(text, count, exclude=_rows_of(table, withheld)))
+                for table, index in zip(self._tables, self._by_name, strict=True)
+            ),
+        )
+
+    def _best(self, count: int, found: Iterable[tuple[Database, Sequence[Neighbour]]]) -> list[Known]:
+        best: dict[str, float] = {}
+        for table, neighbours in found:
+            for one in neighbours:
+                if one.similarity > 0.0:
+                    best.setdefault(table.pairs[int(one.key)].smiles, one.similarity)
+        ranked = sorted(best, key=lambda smiles: best[smiles], reverse=True)[:count]
+        return [Known(smiles, best[smiles]) for smiles in ranked]
 
     @cached_property
-    def _indexes(self) -> tuple[MoleculeIndex, ...]:
+    def _by_fingerprint(self) -> tuple[MoleculeIndex, ...]:
         return tuple(table.molecule_index(FINGERPRINTS["morgan"][0]) for table in self._tables)
+
+    @cached_property
+    def _by_name(self) -> tuple[CaptionIndex, ...]:
+        return tuple(table.caption_index("pieces") for table in self._tables)
+
+
+def _rows_of(table: Database, smiles: str) -> list[str]:
+    return [str(row) for row in table.rows_of(smiles=smiles)] if smiles else []

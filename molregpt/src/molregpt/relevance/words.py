@@ -6,16 +6,15 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 
+from molindex.tokenization import tokenize
+
 UNNAMED = 0.3
 """What stands for a share that cannot be taken because there is no name: about the mean of neighbours' molecules."""
-
-_PIECE = 5
 
 
 def cut_pieces(text: str) -> frozenset[str]:
     """All pieces of five characters, in lower case."""
-    lower = text.lower()
-    return frozenset(lower[start : start + _PIECE] for start in range(len(lower) - _PIECE + 1))
+    return frozenset(tokenize(text, "pieces"))
 
 
 class NameOverlap:
