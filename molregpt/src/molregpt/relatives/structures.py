@@ -14,6 +14,7 @@ from molregpt.retrieval.molecules import FINGERPRINTS
 
 if TYPE_CHECKING:
     from molindex.captions import CaptionIndex
+    from molindex.engine import Engine
     from molindex.molecules import MoleculeIndex
     from molindex.neighbours import Neighbour
 
@@ -88,6 +89,17 @@ class Structures:
                 for table, index in zip(self._tables, self._by_name, strict=True)
             ),
         )
+
+    def build_indexes(self, engine: Engine | None = None) -> None:
+        """Build what the searches need, so that no later one waits.
+
+        Args:
+            engine: Computes fingerprints; this process by default.
+        """
+        for table in self._tables:
+            table.molecule_index(FINGERPRINTS["morgan"][0], engine)
+            table.caption_index("pieces")
+            table.rows_of(smiles="C")
 
     def _best(self, count: int, found: Iterable[tuple[Database, Sequence[Neighbour]]]) -> list[Known]:
         best: dict[str, float] = {}

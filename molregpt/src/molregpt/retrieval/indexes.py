@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from molregpt.database import open_database
 from molregpt.files import make_folder
+from molregpt.relatives.structures import Structures
 from molregpt.retrieval.captions import TOKENIZERS
 from molregpt.retrieval.molecules import FINGERPRINTS
 
@@ -32,3 +33,4 @@ def build_indexes(pools: Sequence[Path] = (), engine: Engine | None = None) -> N
     for tokenizer in TOKENIZERS.values():
         database.caption_index(tokenizer)
     database.rows_of(smiles="C")
+    Structures.beside(database).build_indexes(engine)
