@@ -68,7 +68,7 @@ def test_writing_like_pubchem_changes_no_molecule(smiles: str) -> None:
     assert not any(sign in written.replace("[", "") for sign in ("c1", "n1", "c2"))
 
 
-def test_shipped_structures_are_new_and_none_is_tested() -> None:
+def test_shipped_structures_are_new_and_most_have_names() -> None:
     structures = shipped_structures()
     assert len(structures) == 21_043
     pool = shipped_pairs()
@@ -119,7 +119,7 @@ def test_relatives_are_known_molecules_and_their_forms(structures: Structures) -
     assert butanoate.name == "butanoic acid"
 
 
-def test_the_withheld_molecule_is_found_only_as_a_form(structures: Structures) -> None:
+def test_the_withheld_molecule_is_not_found(structures: Structures) -> None:
     relatives = find_relatives(ask("anything", withheld="CCCC(=O)O"), structures)
     assert not any(canonical_smiles(one.smiles).startswith("CCCC(=O)") for one in relatives)
 
@@ -135,7 +135,7 @@ def test_what_the_question_says_tells_relatives_apart(structures: Structures) ->
 
 
 def test_there_are_no_relatives_without_neighbours(structures: Structures) -> None:
-    question = Question("cap2mol", "anything", ())
+    question = Question("cap2mol", "an ester of butanoic acid", ())
     assert find_relatives(question, structures) == []
     assert judge_relatives(question, []) == []
 

@@ -34,7 +34,7 @@ _SHARPNESS = 0.05
 
 
 RELATIVES = 24
-"""Molecules that no neighbour has and the model did not write, of which it is asked what it makes."""
+"""Known molecules and forms of them, the neighbours' own among them, of which the model is asked what it makes."""
 
 Source = Literal["model", "neighbour", "table", "form"]
 """Who knows a candidate: only the model, a neighbour, a table of molecules; or nobody: it is a form of a known one."""

@@ -55,11 +55,11 @@ class _Case:
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """What tuning found for one direction.
+    """What tuning found for one stage.
 
     Attributes:
         weights: The best weighting.
-        greedy: Score of the greedy answers, 0 to 1; see `tune_ranking`.
+        greedy: Score of the first candidates, which are the greedy answers where those are usable; see `tune_ranking`.
         before: Score with the weights that the model had.
         after: Score with the new ones.
         best_possible: Score if the best candidate were always chosen.
@@ -149,7 +149,7 @@ def _case(direction: Direction, judged: Sequence[Judged], wanted: str) -> _Case:
     likeness = molecule_similarities(texts, [wanted])
     molecules, target = [read_molecule(text).molecule for text in texts], read_molecule(wanted).molecule
     same = [
-        # Whether those are the same that are not even alike need not be asked.
+        # InChI is slow, and of molecules that are so different at most some tautomers are the same to it.
         float(alike > _ALIKE and _inchi(molecule) == _inchi(target))
         for molecule, alike in zip(molecules, likeness[:, 0], strict=True)
     ]

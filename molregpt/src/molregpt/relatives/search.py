@@ -33,7 +33,7 @@ class Relative:
     Attributes:
         smiles: As it would be answered.
         name: Systematic name of the known molecule that it is, or is a form of; empty where that has none.
-        listed: Whether it is known itself.
+        listed: Whether it was found itself, not only another form of it.
     """
 
     smiles: str
@@ -45,6 +45,8 @@ def find_relatives(question: Question, structures: Structures) -> list[Relative]
     """Molecules of the neighbours, known ones around them or by name, and other forms of all, without doubles."""
     from rdkit.Chem import MolToSmiles
 
+    if not question.examples:
+        return []
     found: dict[str, Relative] = {}
     known = list(_known(question, structures))
     for smiles, molecule in known:

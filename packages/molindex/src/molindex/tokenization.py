@@ -60,7 +60,7 @@ def settings_of(tokenizer: Tokenizer) -> str:
 
 
 def tokenize(text: str, tokenizer: Tokenizer) -> list[str]:
-    """Split a caption into tokens, in order, repeats kept.
+    """Split a caption into tokens, in order, repeats kept (but for `pieces`).
 
     Raises:
         InputError: There is no such tokenizer.
