@@ -33,8 +33,8 @@ def _patterns() -> tuple[Any, Any]:
 def other_forms(molecule: Mol) -> list[Mol]:
     """The molecule with as few charges as protons can make, and with protons moved or taken, as its groups allow.
 
-    The metal ions of a salt keep their charge. All acid groups have lost their proton, or some of up to three; all basic
-    groups have got one, or none. Stereochemistry stays. The given form may be among them.
+    The metal ions of a salt keep their charge. All acid groups have lost their proton, or some of up to three; all
+    basic groups have got one, or none. Stereochemistry stays. The given form may be among them.
     """
     from rdkit.Chem import SanitizeMol
     from rdkit.Chem.MolStandardize.rdMolStandardize import Uncharger
