@@ -22,7 +22,7 @@ from unitlm.generate import Continuation
 NOTHING = Weights(**{field.name: 0.0 for field in fields(Weights)})
 LIKE_NEIGHBOURS = replace(NOTHING, written=-1.0)
 LIKE_ITSELF = replace(NOTHING, confidence=1.0)
-UNLISTED = replace(NOTHING, written=-1.0, listed=-1.0)
+AS_THE_QUESTION_SAYS = replace(NOTHING, checks=1.0)
 
 
 @dataclass
@@ -96,8 +96,8 @@ def test_origins(greedy: str, drawn: tuple[str, ...], ranking: Weights, text: st
 
 def test_a_form_of_a_neighbour_can_be_the_answer(tmp_path: Path) -> None:
     structures = Structures(Database([Pair("1", "CC(=O)O", "It is sour.")], cache=tmp_path), [], {})
-    question = Question("cap2mol", "It is rare.", (Example(Pair("1", "CC(=O)O", "It is sour."), 0.5),))
-    model = cast("LocalModel", Scripted("CCO", (), UNLISTED))
+    question = Question("cap2mol", "It is an anion.", (Example(Pair("1", "CC(=O)O", "It is sour."), 0.5),))
+    model = cast("LocalModel", Scripted("CCO", (), AS_THE_QUESTION_SAYS))
     answer = asyncio.run(LocalBackend(model, lambda: structures).answer(question))
     assert (answer.text, answer.origin) == ("CC(=O)[O-]", "related")
 

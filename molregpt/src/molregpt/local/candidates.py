@@ -142,7 +142,7 @@ def judge_relatives(question: Question, relatives: Sequence[Relative]) -> list[J
     near = dict(islice(_read_neighbours(question).items(), SUPPORTING))
     told = _tell_of_molecules(question, [one.smiles for one in relatives], [one.name for one in relatives], near)
     return [
-        Judged(one.smiles, listed=float(one.listed), **{name: float(values[row]) for name, values in told.items()})
+        Judged(one.smiles, **{name: float(values[row]) for name, values in told.items()})
         for row, one in enumerate(relatives)
     ]
 
@@ -209,7 +209,6 @@ def judge(model: LocalModel, question: Question, proposals: Proposals) -> list[J
             consensus=float(consensus[row]),
             relevance=known.get(answer.text, 0.0),
             written=float(answer.times > 0),
-            listed=float(question.direction == "cap2mol" and answer.source in ("neighbour", "table")),
             round_trip=trips[row],
             **{name: float(values[row]) for name, values in told.items()},
         )

@@ -29,7 +29,6 @@ class Weights:
         kinship: Mean similarity to the neighbours' answers, all counting alike, 0 to 1; of molecules.
         relevance: Of the neighbour whose answer this is, 0 to 1; 0 for what only the model wrote.
         written: 1 for what the model wrote, 0 for a neighbour's answer that it did not write.
-        listed: 1 for a molecule that a table holds, with a description or without.
         round_trip: Mean log-probability of the question's pieces given the answer, in nats.
         checks: Share of the checkable properties that hold, 0 to 1.
         named: Share of a molecule's systematic name that the question says, 0 to 1.
@@ -42,7 +41,6 @@ class Weights:
     kinship: float = 0.0
     relevance: float = 0.0
     written: float = 0.0
-    listed: float = 0.0
     round_trip: float = 0.1
     checks: float = 0.2
     named: float = 0.1
@@ -56,7 +54,6 @@ RELATIVES_BY_DEFAULT = Weights(
     kinship=24.0,
     relevance=0.0,
     written=0.0,
-    listed=-2.0,
     round_trip=0.0,
     checks=6.0,
     named=10.0,
@@ -76,7 +73,6 @@ class Judged:
     kinship: float = 0.0
     relevance: float = 0.0
     written: float = 0.0
-    listed: float = 0.0
     round_trip: float = 0.0
     checks: float = 0.0
     named: float = 0.0

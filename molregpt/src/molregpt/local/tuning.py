@@ -46,7 +46,7 @@ STAGES: tuple[Stage, ...] = ("mol2cap", "relatives", "cap2mol")
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """One held-out pair: judgements [N, 11] of its candidates, what each adds to a score, and its own worth [N]."""
+    """One held-out pair: judgements [N, 10] of its candidates, what each adds to a score, and its own worth [N]."""
 
     judgements: Floats
     scores: Floats
