@@ -17,7 +17,8 @@ from molregpt.records import Example, Pair, Question
 from molregpt.relatives.forms import other_forms, write_like_pubchem
 from molregpt.relatives.search import find_relatives
 from molregpt.relatives.structures import Structures
-from molregpt.relevance.words import UNNAMED, NameOverlap, cut_pieces
+from molregpt.relevance.molecules import UNNAMED
+from molregpt.relevance.words import NameOverlap, cut_pieces
 
 LYSINE = "NCCCC[C@H](N)C(=O)O"
 

@@ -7,9 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from molindex.tokenization import tokenize
-
-UNNAMED = 0.3
-"""What stands for a share that cannot be taken because there is no name: about the mean of neighbours' molecules."""
+from molregpt.relevance.molecules import UNNAMED
 
 
 def cut_pieces(text: str) -> frozenset[str]:
