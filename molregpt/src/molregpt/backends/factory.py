@@ -52,8 +52,10 @@ def create_backend(
     if spec == SHIPPED_NAME or (spec and Path(spec).is_dir()):
         # torch takes a second or more to import, and the others do not need it.
         from molregpt.backends.local import LocalBackend
+        from molregpt.data.shipped import digest_structures
         from molregpt.local.model import find_model, load_local_model
         from molregpt.relatives.structures import Structures
 
-        return LocalBackend(load_local_model(find_model(spec)), lambda: Structures.beside(pool()))
+        local = load_local_model(find_model(spec))
+        return LocalBackend(local, lambda: Structures.beside(pool()), digest=digest_structures())
     raise InputError(f"unknown back end {spec!r}; choose {CHOICES}")

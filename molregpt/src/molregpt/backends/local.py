@@ -27,10 +27,17 @@ class LocalBackend:
     are ranked (`molregpt.local.ranking`). Molecules that RDKit cannot read are never answered.
     """
 
-    def __init__(self, model: LocalModel, structures: Callable[[], Structures] | None = None) -> None:
-        """Answer with `model`, and look for molecules among `structures`, which are opened when first needed."""
-        self._model = model
-        self._open_structures = structures
+    def __init__(
+        self, model: LocalModel, structures: Callable[[], Structures] | None = None, *, digest: str = ""
+    ) -> None:
+        """Answer with `model`, and look for molecules among `structures`, which are opened when first needed.
+
+        Args:
+            model: Writes and judges.
+            structures: Opens known molecules; without them none is a candidate.
+            digest: Names what they hold beside the pool.
+        """
+        self._model, self._open_structures, self._digest = model, structures, digest
 
     @cached_property
     def _structures(self) -> Structures | None:
@@ -39,7 +46,7 @@ class LocalBackend:
     @property
     def identity(self) -> str:
         """The model by its digest, and how it is asked."""
-        known = f" and {RELATIVES} known" if self._open_structures else ""
+        known = f" and {RELATIVES} known ({self._digest})" if self._open_structures else ""
         return f"local {self._model.digest}, {self._model.shots} examples, greedy, {CANDIDATES} drawn{known}"
 
     async def answer(self, question: Question) -> Answer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 from molregpt.assets import asset
@@ -9,6 +10,8 @@ from molregpt.data.table import read_names, read_pairs, read_table
 
 if TYPE_CHECKING:
     from molregpt.records import Pair
+
+_STRUCTURES = "chebi20_structures.tsv.gz"
 
 
 def shipped_pairs() -> list[Pair]:
@@ -27,14 +30,19 @@ def shipped_structures() -> list[Pair]:
     """
     from molregpt.records import Pair
 
-    table = read_table(asset("chebi20_structures.tsv.gz"))
+    table = read_table(asset(_STRUCTURES))
     key, smiles = table.require("CID"), table.require("SMILES")
     return [Pair(row.cells[key], row.cells[smiles], "") for row in table.rows]
 
 
+def digest_structures() -> str:
+    """Names the table of `shipped_structures`: 8 hex digits of SHA-256."""
+    return hashlib.sha256(asset(_STRUCTURES).read_bytes()).hexdigest()[:8]
+
+
 def shipped_names() -> dict[str, str]:
     """Systematic names of the shipped molecules, described or not, by SMILES; those of some are empty."""
-    return read_names(asset("chebi20_pool.tsv.gz")) | read_names(asset("chebi20_structures.tsv.gz"))
+    return read_names(asset("chebi20_pool.tsv.gz")) | read_names(asset(_STRUCTURES))
 
 
 def sample_pairs() -> list[Pair]:

@@ -34,10 +34,10 @@ _SHARPNESS = 0.05
 
 
 RELATIVES = 24
-"""Known molecules and forms of them, the neighbours' own among them, of which the model is asked what it makes."""
+"""Known molecules and forms of them, beside those neighbours, of which the model is asked what it makes."""
 
-Source = Literal["model", "neighbour", "table", "form"]
-"""Who knows a candidate: only the model, a neighbour, a table of molecules; or nobody: it is a form of a known one."""
+Source = Literal["model", "neighbour", "related"]
+"""Who knows a candidate: only the model, a neighbour, or a table of molecules, itself or another form of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ def propose(
         written += [one for one in model.draw(reading, count, seed) if one.ended]
     known: list[tuple[str, Source]] = [(text, "neighbour") for text in nearest]
     if structures is not None and question.direction == "cap2mol":
-        known += _choose_relatives(question, structures, model.weights("relatives"))
+        known += _choose_relatives(question, structures, model.weights("relatives"), nearest)
     scored = model.score(reading, [text for text, _ in known])
     answers: list[tuple[str, Continuation, int, Source]] = [
         (model.text(reading.prompt, one).strip(), one, 1, "model") for one in written
@@ -127,12 +127,14 @@ def propose(
     return Proposals(tuple(usable.values()), tuple(problems), None if unusable else greedy)
 
 
-def _choose_relatives(question: Question, structures: Structures, weights: Weights) -> list[tuple[str, Source]]:
+def _choose_relatives(
+    question: Question, structures: Structures, weights: Weights, besides: Sequence[str]
+) -> list[tuple[str, Source]]:
     """The molecules akin to the neighbours' that are most likely to be meant, by what can be told without a model."""
-    relatives = find_relatives(question, structures)
-    sources: dict[str, Source] = {one.smiles: "table" if one.listed else "form" for one in relatives}
-    best = rank(judge_relatives(question, relatives), weights)[:RELATIVES]
-    return [(one.text, sources[one.text]) for one in best]
+    own = {question.target_of(example.pair) for example in question.examples}
+    ranked = rank(judge_relatives(question, find_relatives(question, structures)), weights)
+    best = [one.text for one in ranked if one.text not in besides][:RELATIVES]
+    return [(text, "neighbour" if text in own else "related") for text in best]
 
 
 def judge_relatives(question: Question, relatives: Sequence[Relative]) -> list[Judged]:
@@ -189,6 +191,7 @@ def judge(model: LocalModel, question: Question, proposals: Proposals) -> list[J
         return []
     texts = [answer.text for answer in answers]
     known = _read_neighbours(question)
+    relevance = {_identify(question, text): of for text, of in reversed(known.items())}
     near = dict(islice(known.items(), SUPPORTING))
     if question.direction == "mol2cap":
         among, beside = caption_similarities(texts, texts), caption_similarities(texts, list(near))
@@ -207,7 +210,7 @@ def judge(model: LocalModel, question: Question, proposals: Proposals) -> list[J
             text=answer.text,
             confidence=answer.confidence,
             consensus=float(consensus[row]),
-            relevance=known.get(answer.text, 0.0),
+            relevance=relevance.get(_identify(question, answer.text), 0.0),
             written=float(answer.times > 0),
             round_trip=trips[row],
             **{name: float(values[row]) for name, values in told.items()},

@@ -29,7 +29,7 @@ from molregpt.metrics.tokenization import load_tokenizer
 from molregpt.records import Direction, Pair, Question
 from molregpt.relatives.search import find_relatives
 from molregpt.relatives.structures import Structures
-from molregpt.relevance.likeness import caption_similarities, molecule_similarities, read_molecule
+from molregpt.relevance.likeness import are_same, caption_similarities, molecule_similarities, read_molecule
 from molregpt.retrieval.strategies import create_retriever
 from unitlm.checkpoint import MANIFEST, read_manifest
 from unitlm.files import Json, write_json
@@ -38,7 +38,8 @@ Floats = NDArray[np.float64]
 
 _NAMES = tuple(field.name for field in fields(Weights))
 _STEPS, _RATE, _SHRINKING = 400, 0.05, 1e-3
-_ALIKE = 0.8
+_SAME_FOR_ALL = 1e-9
+"""A judgement that spreads less tells no candidates apart and counts nothing."""
 
 STAGES: tuple[Stage, ...] = ("mol2cap", "relatives", "cap2mol")
 """In this order: how relatives are ranked decides which of them are candidates in the end."""
@@ -148,21 +149,9 @@ def _case(direction: Direction, judged: Sequence[Judged], wanted: str) -> _Case:
         return _Case(judgements, np.hstack([counts, overlaps]), overlaps[:, 0])
     likeness = molecule_similarities(texts, [wanted])
     molecules, target = [read_molecule(text).molecule for text in texts], read_molecule(wanted).molecule
-    same = [
-        # InChI is slow, and of molecules that are so different at most some tautomers are the same to it.
-        float(alike > _ALIKE and _inchi(molecule) == _inchi(target))
-        for molecule, alike in zip(molecules, likeness[:, 0], strict=True)
-    ]
+    same = [float(are_same(molecule, target)) for molecule in molecules]
     scores = np.column_stack([likeness, same])
     return _Case(judgements, scores, scores @ np.array([1.0, 0.5]))
-
-
-def _inchi(molecule: object) -> str:
-    from rdkit import rdBase
-    from rdkit.Chem import MolToInchi
-
-    with rdBase.BlockLogs():  # it says of every other molecule that stereo is missing
-        return str(MolToInchi(molecule))  # type: ignore[no-untyped-call]
 
 
 def _tune(cases: Sequence[_Case], direction: Direction, present: Weights) -> Tuned:
@@ -186,7 +175,9 @@ def _tune(cases: Sequence[_Case], direction: Direction, present: Weights) -> Tun
 def _fit(cases: Sequence[_Case]) -> Floats:
     """The weights under which the candidate that a softmax over the candidates picks is worth most."""
     longest = max(len(case.judgements) for case in cases)
-    spread = np.concatenate([case.judgements - case.judgements.mean(axis=0) for case in cases]).std(axis=0) + 1e-6
+    spread = np.concatenate([case.judgements - case.judgements.mean(axis=0) for case in cases]).std(axis=0)
+    tells = spread > _SAME_FOR_ALL
+    spread = np.where(tells, spread, 1.0)
     judgements = torch.zeros(len(cases), longest, len(_NAMES))
     worth, absent = torch.zeros(len(cases), longest), torch.ones(len(cases), longest, dtype=torch.bool)
     for row, case in enumerate(cases):
@@ -201,7 +192,7 @@ def _fit(cases: Sequence[_Case]) -> Floats:
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-    return np.asarray(weights.detach().numpy() / spread, dtype=np.float64)
+    return np.where(tells, weights.detach().numpy() / spread, 0.0)
 
 
 def _score(cases: Sequence[_Case], direction: Direction, chosen: Sequence[int]) -> float:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from molregpt.relatives.forms import other_forms, write_like_pubchem
-from molregpt.relevance.likeness import read_molecule
+from molregpt.relevance.likeness import are_same, read_molecule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from rdkit.Chem import Mol
 
@@ -33,12 +33,10 @@ class Relative:
     Attributes:
         smiles: As it would be answered.
         name: Systematic name of the known molecule that it is, or is a form of; empty where that has none.
-        listed: Whether it was found itself, not only another form of it.
     """
 
     smiles: str
     name: str
-    listed: bool
 
 
 def find_relatives(question: Question, structures: Structures) -> list[Relative]:
@@ -48,14 +46,14 @@ def find_relatives(question: Question, structures: Structures) -> list[Relative]
     if not question.examples:
         return []
     found: dict[str, Relative] = {}
-    known = list(_known(question, structures))
+    known = list(_leave_out(question.withheld, _known(question, structures)))
     for smiles, molecule in known:
-        found.setdefault(str(MolToSmiles(molecule)), Relative(smiles, structures.name(smiles), listed=True))
+        found.setdefault(str(MolToSmiles(molecule)), Relative(smiles, structures.name(smiles)))
     for smiles, molecule in known:
         for form in other_forms(molecule):
             canonical = str(MolToSmiles(form))
             if canonical not in found and (written := write_like_pubchem(form)):
-                found[canonical] = Relative(written, structures.name(smiles), listed=False)
+                found[canonical] = Relative(written, structures.name(smiles))
     return list(found.values())
 
 
@@ -71,9 +69,19 @@ def _known(question: Question, structures: Structures) -> Iterator[tuple[str, Mo
         except SmilesError:
             continue
         if rank < AROUND:
-            for one in structures.near(smiles, NEAREST, question.withheld):
+            for one in structures.near(smiles, NEAREST):
                 near[one.smiles] = max(near.get(one.smiles, 0.0), one.similarity * (0.5 + example.similarity))
     around = sorted(near, key=lambda one: near[one], reverse=True)[:MOST_NEAR]
-    said = [one.smiles for one in structures.named_like(question.query, MOST_NAMED, question.withheld)]
+    said = [one.smiles for one in structures.named_like(question.query, MOST_NAMED)]
     for smiles in dict.fromkeys(around + said):
         yield smiles, read_molecule(smiles).molecule
+
+
+def _leave_out(withheld: str, known: Iterable[tuple[str, Mol]]) -> Iterator[tuple[str, Mol]]:
+    from molindex.smiles import SmilesError
+
+    try:
+        secret = read_molecule(withheld).molecule if withheld else None
+    except SmilesError:  # then no known molecule is it
+        secret = None
+    return (one for one in known if secret is None or not are_same(one[1], secret))

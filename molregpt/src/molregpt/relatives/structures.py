@@ -40,13 +40,14 @@ class Structures:
         self._names = names
         # In these tables the name stands where a pool has the description. They are two, so that the indexes of what
         # ships need not be built again for every pool.
-        self._tables = tuple(
+        self._pool_names, self._others = (
             Database(
                 [Pair(pair.key, pair.smiles, names.get(pair.smiles, "")) for pair in pairs],
                 cache=pool.folder.parent.parent,
             )
             for pairs in (pool.pairs, others)
         )
+        self._pool = pool
 
     @classmethod
     def beside(cls, pool: Database) -> Structures:
@@ -57,38 +58,32 @@ class Structures:
         """The systematic name that is known of a molecule; empty where none is."""
         return self._names.get(smiles, "")
 
-    def near(self, smiles: str, count: int, withheld: str = "") -> list[Known]:
+    def near(self, smiles: str, count: int) -> list[Known]:
         """The molecules that are nearest to one, by Morgan fingerprints and Dice similarity; itself among them.
 
         Args:
             smiles: A molecule that can be read.
             count: How many.
-            withheld: A molecule that is not told, however it is written.
         """
         metric = FINGERPRINTS["morgan"][1]
-        return self._best(
-            count,
-            (
-                (table, index.search(smiles, count, metric=metric, exclude=_rows_of(table, withheld)))
-                for table, index in zip(self._tables, self._by_fingerprint, strict=True)
-            ),
+        found = (
+            (table, index.search(smiles, count, metric=metric))
+            for table, index in zip((self._pool, self._others), self._by_fingerprint, strict=True)
         )
+        return _best(count, found)
 
-    def named_like(self, text: str, count: int, withheld: str = "") -> list[Known]:
+    def named_like(self, text: str, count: int) -> list[Known]:
         """The molecules whose names have most in common with a text, by BM25 over pieces of five characters.
 
         Args:
             text: A description.
             count: How many.
-            withheld: A molecule that is not told, however it is written.
         """
-        return self._best(
-            count,
-            (
-                (table, index.search(text, count, exclude=_rows_of(table, withheld)))
-                for table, index in zip(self._tables, self._by_name, strict=True)
-            ),
+        found = (
+            (table, index.search(text, count))
+            for table, index in zip((self._pool_names, self._others), self._by_name, strict=True)
         )
+        return _best(count, found)
 
     def build_indexes(self, engine: Engine | None = None) -> None:
         """Build what the searches need, so that no later one waits.
@@ -96,28 +91,25 @@ class Structures:
         Args:
             engine: Computes fingerprints; this process by default.
         """
-        for table in self._tables:
+        for table in (self._pool, self._others):
             table.molecule_index(FINGERPRINTS["morgan"][0], engine)
+        for table in (self._pool_names, self._others):
             table.caption_index("pieces")
-            table.rows_of(smiles="C")
-
-    def _best(self, count: int, found: Iterable[tuple[Database, Sequence[Neighbour]]]) -> list[Known]:
-        best: dict[str, float] = {}
-        for table, neighbours in found:
-            for one in neighbours:
-                if one.similarity > 0.0:
-                    best.setdefault(table.pairs[int(one.key)].smiles, one.similarity)
-        ranked = sorted(best, key=lambda smiles: best[smiles], reverse=True)[:count]
-        return [Known(smiles, best[smiles]) for smiles in ranked]
 
     @cached_property
     def _by_fingerprint(self) -> tuple[MoleculeIndex, ...]:
-        return tuple(table.molecule_index(FINGERPRINTS["morgan"][0]) for table in self._tables)
+        return tuple(table.molecule_index(FINGERPRINTS["morgan"][0]) for table in (self._pool, self._others))
 
     @cached_property
     def _by_name(self) -> tuple[CaptionIndex, ...]:
-        return tuple(table.caption_index("pieces") for table in self._tables)
+        return tuple(table.caption_index("pieces") for table in (self._pool_names, self._others))
 
 
-def _rows_of(table: Database, smiles: str) -> list[str]:
-    return [str(row) for row in table.rows_of(smiles=smiles)] if smiles else []
+def _best(count: int, found: Iterable[tuple[Database, Sequence[Neighbour]]]) -> list[Known]:
+    best: dict[str, float] = {}
+    for table, neighbours in found:
+        for one in neighbours:
+            if one.similarity > 0.0:
+                best.setdefault(table.pairs[int(one.key)].smiles, one.similarity)
+    ranked = sorted(best, key=lambda smiles: best[smiles], reverse=True)[:count]
+    return [Known(smiles, best[smiles]) for smiles in ranked]

@@ -124,6 +124,24 @@ def read_molecule(smiles: str) -> ReadMolecule:
     return ReadMolecule(molecule, tuple(make(molecule) for make in scored_makers()))
 
 
+def are_same(left: Mol, right: Mol) -> bool:
+    """Whether two molecules are one, as ChEBI-20's score of exact matches counts: the same standard InChI.
+
+    Tautomers can be. Where InChI knows no such molecule, the canonical SMILES decides.
+    """
+    from rdkit.Chem import MolToSmiles
+    from rdkit.Chem.rdinchi import MolToInchi
+    from rdkit.Chem.rdMolDescriptors import CalcMolFormula
+
+    # An InChI takes a millisecond; it begins with the formula and knows the charge.
+    if CalcMolFormula(left) != CalcMolFormula(right):
+        return False
+    first, second = (str(MolToInchi(one)[0]) for one in (left, right))
+    if first and second:
+        return first == second
+    return bool(MolToSmiles(left) == MolToSmiles(right))
+
+
 def molecule_similarities(left: Sequence[str], right: Sequence[str]) -> NDArray[np.float64]:
     """How alike pairs of molecules are: mean Tanimoto similarity `[L, R]` by the `scored_makers`.
 
