@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from molregpt.database import Database
 from molregpt.errors import InputError
 from molregpt.local.corpus import compile_within, make_example, respell, write_molecule_shards, write_pair_shards
 from molregpt.local.facts import state_facts
-from molregpt.local.language import ALL_TASKS, TASKS, build_vocabulary, fill_slots
+from molregpt.local.language import ALL_TASKS, ANSWERS, TASKS, build_vocabulary, fill_slots
 from molregpt.local.settings import CorpusConfig
 from molregpt.records import Direction, Pair
 from unitlm.shards import Example, ShardSet
@@ -44,7 +45,7 @@ def read(example: Example, vocabulary: Vocabulary) -> tuple[int, list[dict[str, 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
 def test_an_example_is_the_pair_after_its_nearest_neighbours(direction: Direction, vocabulary: Vocabulary) -> None:
-    config = CorpusConfig(nearest_share=1.0, respelled_share=0.0, unnamed_share=0.0, longest=4096)
+    config = CorpusConfig(nearest_share=1.0, respelled_share=0.0, unnamed_share=0.0, scrambled_share=0.0, longest=4096)
     example = make_example(direction, PAIRS[0], PAIRS[1:8], NAMES, vocabulary, config, 0, 0)
     assert example is not None
     _, cases = read(example, vocabulary)
@@ -57,7 +58,7 @@ def test_an_example_is_the_pair_after_its_nearest_neighbours(direction: Directio
 
 
 def test_some_examples_have_no_names_at_all(vocabulary: Vocabulary) -> None:
-    config = CorpusConfig(unnamed_share=0.5, longest=4096)
+    config = CorpusConfig(unnamed_share=0.5, scrambled_share=0.0, longest=4096)
     named = []
     for row in range(40):
         example = make_example("mol2cap", PAIRS[0], PAIRS[2:8:2], NAMES, vocabulary, config, 0, row)
@@ -67,9 +68,43 @@ def test_some_examples_have_no_names_at_all(vocabulary: Vocabulary) -> None:
     assert 8 < named.count({True}) < 32
 
 
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_scrambled_pieces_are_the_same_throughout_an_example(direction: Direction, vocabulary: Vocabulary) -> None:
+    whole = CorpusConfig(longest=4096).without_chance()
+    scrambled = replace(whole, scrambled_share=1.0, itself_share=0.0)
+    start, stop = vocabulary.span(ANSWERS[direction])
+    moved = 0
+    for row in range(5):
+        plain, other = (
+            make_example(direction, PAIRS[row], PAIRS[10:13], NAMES, vocabulary, config, 0, row)
+            for config in (whole, scrambled)
+        )
+        assert plain is not None
+        assert other is not None
+        outside = (plain.ids < start) | (plain.ids >= stop)
+        assert (other.ids[outside] == plain.ids[outside]).all()
+        assert set(other.ids[~outside].tolist()) <= set(range(start, stop))
+        stands_for = set(zip(plain.ids.tolist(), other.ids.tolist(), strict=True))
+        assert len(stands_for) == len(set(plain.ids.tolist())) == len(set(other.ids.tolist()))
+        moved += int((other.ids != plain.ids).sum())
+        assert other.loss_mask.sum() > plain.loss_mask.sum()  # the neighbours' answers are learned too
+    assert moved > 50
+
+
+def test_scrambled_examples_can_show_the_pair_itself(vocabulary: Vocabulary) -> None:
+    config = CorpusConfig(scrambled_share=1.0, itself_share=1.0, respelled_share=0.0, longest=4096)
+    for row in range(10):
+        example = make_example("mol2cap", PAIRS[0], PAIRS[1:13], NAMES, vocabulary, config, 1, row)
+        assert example is not None
+        *shown, asked = read(example, vocabulary)[1]
+        assert asked in shown
+
+
 def test_draws_differ_between_passes_and_repeat_with_their_seed(vocabulary: Vocabulary) -> None:
     def draw(seed: int, number: int) -> list[int]:
-        config = CorpusConfig(nearest_share=0.0, respelled_share=1.0, longest=4096, corpus_seed=seed)
+        config = CorpusConfig(
+            nearest_share=0.0, respelled_share=1.0, scrambled_share=0.0, longest=4096, corpus_seed=seed
+        )
         example = make_example("mol2cap", PAIRS[0], PAIRS[1:13], NAMES, vocabulary, config, number, 0)
         assert example is not None
         _, cases = read(example, vocabulary)
@@ -96,7 +131,7 @@ def test_the_least_similar_neighbours_leave_first(vocabulary: Vocabulary) -> Non
 
 def test_no_example_shows_its_own_molecule(tmp_path: Path, vocabulary: Vocabulary) -> None:
     pool = Database(PAIRS, cache=tmp_path / "cache")
-    config = CorpusConfig(passes=2, rows_per_shard=25, longest=4096, learned_passes=1)
+    config = CorpusConfig(passes=2, rows_per_shard=25, longest=4096, learned_passes=1, scrambled_share=0.0)
     shards = write_pair_shards(tmp_path / "pairs", PAIRS, pool, NAMES, vocabulary, config)
     assert len(shards) == 2 * 2 * 3
     by_key = {pair.key: pair for pair in PAIRS}
@@ -163,7 +198,9 @@ def test_another_spelling_is_the_same_molecule(pair: object, seed: int) -> None:
     assert canonical_smiles(respell(smiles, seed)) == canonical_smiles(smiles)
 
 
-@pytest.mark.parametrize("bad", [{"passes": 0}, {"depth": 2, "shots": 3}, {"nearest_share": 1.5}])
+@pytest.mark.parametrize(
+    "bad", [{"passes": 0}, {"depth": 2, "shots": 3}, {"nearest_share": 1.5}, {"scrambled_share": -0.1}]
+)
 def test_settings_out_of_range_are_refused(bad: dict[str, float]) -> None:
     with pytest.raises(InputError, match="corpus config: "):
         CorpusConfig(**bad)  # type: ignore[arg-type]

@@ -71,6 +71,7 @@ def adapt_local(base: str, tables: Sequence[Path], held_out: Path, out: Path, se
         depth=max(local.shots, CorpusConfig.depth),
         longest=local.longest - len(prefix),
         learned_passes=settings.passes,
+        scrambled_share=0.0,  # the base has learned to copy; what is new are the words
         corpus_seed=settings.seed,
     )
     names = {pair.smiles: local.name(pair.smiles) for pair in (*pairs, *watched)}

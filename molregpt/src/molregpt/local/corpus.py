@@ -8,14 +8,15 @@ alone: shards can be written in any order, and again.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from molregpt.database import Database
 from molregpt.local.facts import state_facts
-from molregpt.local.language import COUNT, REWRITE, SPELL, TASKS, fill_slots
+from molregpt.local.language import ANSWERS, COUNT, REWRITE, SPELL, TASKS, fill_slots
 from molregpt.local.settings import CorpusConfig
 from molregpt.records import Direction, Pair
 from molregpt.retrieval.strategies import STANDARD, create_retriever
@@ -137,15 +138,33 @@ def make_example(
         smiles = respell(pair.smiles, int(chance.integers(2**31)))
     if chance.random() < config.unnamed_share:
         names = {}
-    return compile_within(
+    scrambled = chance.random() < config.scrambled_share
+    if scrambled and chance.random() < config.itself_share:
+        shown = [pair] * len(shown)
+    example = compile_within(
         TASKS[direction],
         fill(pair, smiles),
         [fill(neighbour, neighbour.smiles) for neighbour in shown],
         vocabulary,
         longest=config.longest,
-        learn_examples=number < config.learned_passes,
+        learn_examples=scrambled or number < config.learned_passes,
         key=pair.key,
     )
+    if not scrambled or example is None:
+        return example
+    return replace(example, ids=scramble(example.ids, *vocabulary.span(ANSWERS[direction]), chance))
+
+
+def scramble(ids: NDArray[np.int32], start: int, stop: int, chance: np.random.Generator) -> NDArray[np.int32]:
+    """The same sequence in which some ids of an alphabet, few or nearly all, stand for others of it.
+
+    An id is the same one wherever it stands, and no two become one: what is repeated stays repeated.
+    """
+    moved = start + np.flatnonzero(chance.random(stop - start) < chance.random())
+    stands_for = np.arange(stop, dtype=np.int32)
+    stands_for[moved] = chance.permutation(moved)
+    inside = (ids >= start) & (ids < stop)
+    return np.where(inside, stands_for[np.where(inside, ids, 0)], ids).astype(np.int32)
 
 
 def compile_within(

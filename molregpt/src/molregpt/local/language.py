@@ -13,6 +13,9 @@ TASKS: dict[Direction, Task] = {
     "mol2cap": Task.parse("describe {molecule:smiles} named {name:text} as {caption:text!}"),
     "cap2mol": Task.parse("draw {caption:text} as {molecule:smiles!}"),
 }
+ANSWERS: dict[Direction, str] = {"mol2cap": "text", "cap2mol": "smiles"}
+"""What each direction's answers are written in."""
+
 SPELL = Task.parse("spell {name:text} as {molecule:smiles!}")
 REWRITE = Task.parse("rewrite {other:smiles} as {molecule:smiles!}")
 COUNT = Task.parse("count {molecule:smiles} as {facts:text!}")

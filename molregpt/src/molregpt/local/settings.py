@@ -19,6 +19,9 @@ class CorpusConfig:
         nearest_share: Share of the examples that show just the nearest ones, as answering does; the others show a draw.
         respelled_share: Share of the described molecules that are written in a random order of atoms.
         unnamed_share: Share of the examples in which nothing has a systematic name, as where a molecule has none.
+        scrambled_share: Share of the examples in which pieces of the answers stand for others, the same throughout the
+            example: what such an answer says cannot be known from elsewhere, only read from the neighbours.
+        itself_share: Share of those in which all neighbours are the pair itself: from them copying is learned soonest.
         learned_passes: In the first so many passes the neighbours' answers are learned too, not only the query's.
         longest: The most tokens of an example; the least similar neighbours are left out until it fits.
         rows_per_shard: Pairs in one shard.
@@ -34,6 +37,8 @@ class CorpusConfig:
     nearest_share: float = 0.5
     respelled_share: float = 0.2
     unnamed_share: float = 0.1
+    scrambled_share: float = 0.5
+    itself_share: float = 0.5
     learned_passes: int = 1
     longest: int = 512
     rows_per_shard: int = 2048
@@ -45,13 +50,14 @@ class CorpusConfig:
                 raise InputError(f"corpus config: {name} must be at least 1, got {getattr(self, name)}")
         if self.depth < self.shots:
             raise InputError(f"corpus config: depth ({self.depth}) must not be below shots ({self.shots})")
-        for name in ("nearest_share", "respelled_share", "unnamed_share"):
+        for name in ("nearest_share", "respelled_share", "unnamed_share", "scrambled_share", "itself_share"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise InputError(f"corpus config: {name} must be in [0, 1], got {getattr(self, name)}")
 
     def without_chance(self) -> CorpusConfig:
         """Each pair once, as answering sees it: for what is watched and not learned."""
-        return replace(self, passes=1, nearest_share=1.0, respelled_share=0.0, unnamed_share=0.0, learned_passes=0)
+        certain = replace(self, passes=1, nearest_share=1.0, learned_passes=0)
+        return replace(certain, respelled_share=0.0, unnamed_share=0.0, scrambled_share=0.0)
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,9 @@ class Course:
     """How long and how fast.
 
     Attributes:
-        steps: Optimizer steps of the whole run.
+        steps: Optimizer steps of the whole run, after those of the recitals.
+        recital_steps: Steps before it in which only copying is learned (`molregpt.local.recitals`); by default 400 of a
+            new model and none of one that has a base, which forgets much by them.
         batch_rows: Rows of 512 tokens in a step.
         micro_batch_rows: Rows computed at once; the rest is accumulation.
         learning_rate: Peak learning rate.
@@ -91,6 +99,7 @@ class Course:
     """
 
     steps: int = 6000
+    recital_steps: int | None = None
     batch_rows: int = 16
     micro_batch_rows: int = 8
     learning_rate: float = 1e-3

@@ -2,6 +2,7 @@
 
     run/vocabulary.json        pieces and words
     run/pairs/, run/molecules/, run/held_out/    token shards
+    run/recitals/, run/copying/                  shards and training of what comes first, where it does
     run/train/                 checkpoints, metrics.jsonl, TensorBoard
     run/model/                 the result: weights in bf16, vocabulary, card
 
@@ -25,6 +26,7 @@ from molregpt.local.facts import state_facts
 from molregpt.local.language import ALL_TASKS, SMILES_PIECES, TEXT_PIECES, build_vocabulary
 from molregpt.local.model import load_local_model
 from molregpt.local.names import read_molecules
+from molregpt.local.recitals import write_recitals
 from molregpt.local.settings import TrainSettings
 from molregpt.records import Pair
 from unitlm.alphabet import Bytes
@@ -35,9 +37,12 @@ from unitlm.model import Decoder, ModelConfig
 from unitlm.objective import causal_objective
 from unitlm.precision import choose_precision
 from unitlm.shards import ShardSet
-from unitlm.train import train
+from unitlm.train import TrainResult, train
 from unitlm.train_config import TrainConfig
 from unitlm.vocabulary import Vocabulary
+
+RECITAL_STEPS = 400
+"""Steps in which a new model learns to copy."""
 
 
 def train_local(
@@ -94,10 +99,14 @@ def train_local(
         model.load_state_dict(begun.decoder.state_dict())
     else:
         model.reset_parameters(torch.Generator().manual_seed(settings.course.seed))
+    recital_steps = settings.course.recital_steps
+    if recital_steps is None:
+        recital_steps = 0 if begun else RECITAL_STEPS
+    if recital_steps:
+        _learn_to_copy(model, recital_steps, vocabulary, out, settings)
     run = train_config(settings)
     result = train(model, causal_objective, run, out / "train", ShardSet(*shards), ShardSet(*watched_shards))
-    if not result.finished:
-        raise InputError(f"{out}: stopped at step {result.step} of {run.steps}; give the same command to go on")
+    _expect_finished(result, run, out)
     card: dict[str, Json] = {
         "pairs": len(pairs),
         "molecules": len(smiles),
@@ -110,6 +119,29 @@ def train_local(
     if begun:
         card["base"] = begun.digest
     return pack_model(out / "model", load_model(result.checkpoint, part="average"), vocabulary, card)
+
+
+def _learn_to_copy(model: Decoder, steps: int, vocabulary: Vocabulary, out: Path, settings: TrainSettings) -> None:
+    """Train on recitals alone, without dropout, which keeps copying from being learned; the model is changed."""
+    config = train_config(settings)
+    run = replace(
+        config, steps=steps, warmup_steps=min(config.warmup_steps, steps // 4), decay_steps=0, average_decay=0.0
+    )
+    corpus = settings.corpus
+    count, watched = steps * run.batch_rows, run.evaluation_batches * run.batch_rows
+    seed = corpus.corpus_seed
+    shards = write_recitals(out / "recitals", count, vocabulary, corpus.longest, seed)
+    watched_shards = write_recitals(out / "recitals_held_out", watched, vocabulary, corpus.longest, seed + 1)
+    pupil = Decoder(replace(model.config, dropout=0.0))
+    pupil.load_state_dict(model.state_dict())
+    result = train(pupil, causal_objective, run, out / "copying", ShardSet(*shards), ShardSet(*watched_shards))
+    _expect_finished(result, run, out)
+    model.load_state_dict(load_model(result.checkpoint).state_dict())
+
+
+def _expect_finished(result: TrainResult, run: TrainConfig, out: Path) -> None:
+    if not result.finished:
+        raise InputError(f"{out}: stopped at step {result.step} of {run.steps}; give the same command to go on")
 
 
 def model_config(settings: TrainSettings, vocabulary_size: int) -> ModelConfig:
@@ -129,6 +161,7 @@ def model_config(settings: TrainSettings, vocabulary_size: int) -> ModelConfig:
 def train_config(settings: TrainSettings, device: str = "auto") -> TrainConfig:
     """What the training loop is told, on a device."""
     course = asdict(settings.course) | {"precision": choose_precision(settings.course.precision, device)}
+    del course["recital_steps"]
     return TrainConfig(
         **course,
         sequence_length=settings.corpus.longest,
