@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from molregpt.cli import run
 from molregpt.data.shipped import sample_pairs
+from molregpt.local.language import TASKS, fill_slots
 from molregpt.local.model import load_local_model
-from molregpt.records import Pair
+from molregpt.records import Direction, Example, Pair, Question
 from unitlm.checkpoint import read_manifest
 
 SHORT = sorted(sample_pairs(), key=lambda pair: len(pair.smiles) + len(pair.caption))[:12]
@@ -61,6 +63,24 @@ def test_every_drawn_molecule_can_be_read(folder: Path, capsys: pytest.CaptureFi
     for pair in SHORT[:4]:
         row = answer(folder, "generate", pair.caption + " It is rare.", capsys)
         parse_smiles(str(row["smiles"]))
+
+
+@pytest.mark.parametrize("direction", ["mol2cap", "cap2mol"])
+def test_answers_lead_back_to_the_question_as_the_whole_sequence_says(folder: Path, direction: Direction) -> None:
+    model = load_local_model(folder)
+    asked, *others = SHORT[:5]
+    query = asked.smiles if direction == "mol2cap" else asked.caption
+    # The examples are not read: from them the question can be told whatever the answer is.
+    question = Question(direction, query, tuple(Example(pair, 0.5) for pair in others))
+    answers = [question.target_of(pair) for pair in SHORT[:4]]
+    back: Direction = "cap2mol" if direction == "mol2cap" else "mol2cap"
+    for answer, told in zip(answers, model.round_trip(question, answers), strict=True):
+        smiles, caption = (query, answer) if direction == "mol2cap" else (answer, query)
+        whole = TASKS[back].compile(fill_slots(back, smiles, caption, ""), model.vocabulary)
+        ids, learned = torch.tensor(whole.ids), torch.tensor(whole.loss_mask)
+        with torch.inference_mode():
+            gains = model.decoder(ids[None, :-1])[0].log_softmax(dim=-1)[torch.arange(len(ids) - 1), ids[1:]]
+        assert told == pytest.approx(float(gains[learned[1:]].mean()), abs=0.05)  # answered with 8-bit weights
 
 
 def test_evaluate_names_the_model_by_its_weights(
@@ -122,9 +142,6 @@ def test_an_adapter_learns_what_the_base_does_not_know(
     assert run([*arguments, "--steps", "60", "--batch-rows", "1", "--learning-rate", rate]) == 0
     adapted = capsys.readouterr().out.strip()
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
-
-    from molregpt.local.model import load_local_model
-    from molregpt.records import Question
 
     local = load_local_model(Path(adapted))
     [tokens] = [local.read(Question("mol2cap", own[0].smiles, ())).ids]

@@ -175,7 +175,9 @@ class LocalModel:
 
     @torch.inference_mode()
     def round_trip(self, question: Question, answers: Sequence[str]) -> list[float]:
-        """How well each answer leads back to the question, without examples.
+        """How well each answer leads back to the question.
+
+        No examples are shown: much of a question can be copied from them, whatever the answer.
 
         Returns:
             Mean log-probability of the question's pieces given the answer, in nats, in the order of `answers`.
