@@ -32,6 +32,7 @@ class Scripted:
     greedy: str
     drawn: tuple[str, ...]
     ranking: Weights
+    ends: bool = True
     digest: str = "scripted"
     shots: int = 2
 
@@ -48,7 +49,7 @@ class Scripted:
         return type("Reading", (), {"prompt": question})
 
     def write(self, reading: Any, drafts: Sequence[str]) -> Continuation:
-        return self._say([self.greedy], -20.0)[0]
+        return replace(self._say([self.greedy], -20.0)[0], ended=self.ends)
 
     def draw(self, reading: Any, count: int, seed: int) -> list[Continuation]:
         return self._say(self.drawn, -10.0)
@@ -105,6 +106,13 @@ def test_a_form_of_a_neighbour_can_be_the_answer(tmp_path: Path) -> None:
 def test_a_caption_that_is_empty_is_no_answer() -> None:
     answer = ask(Scripted("", ("It is ethanol.",), LIKE_ITSELF), "It is a gas.", direction="mol2cap")
     assert (answer.text, answer.origin, answer.notes) == ("It is ethanol.", "ranked", ("the caption is empty",))
+
+
+def test_an_answer_that_does_not_end_is_none() -> None:
+    answer = ask(
+        Scripted("It is a gas of a gas of a gas", ("It is rare.",), LIKE_ITSELF, ends=False), direction="mol2cap"
+    )
+    assert (answer.text, answer.origin, answer.notes) == ("It is rare.", "ranked", ("the answer does not end",))
 
 
 def test_without_any_usable_answer_there_is_none() -> None:

@@ -33,6 +33,8 @@ _SHARPNESS = 0.05
 """By which a neighbour's relevance, 0 to 1, becomes its vote."""
 
 
+_ENDLESS = "the answer does not end"
+
 RELATIVES = 24
 """Known molecules and forms of them, beside those neighbours, of which the model is asked what it makes."""
 
@@ -114,7 +116,8 @@ def propose(
     answers += [(text, one, 0, source) for (text, source), one in zip(known, scored, strict=True)]
     usable: dict[str, Written] = {}
     problems: list[str] = []
-    checked = [_check(question, said) for said, *_ in answers]
+    # What runs on to the limit says the same again and again, and is all the more confident.
+    checked = [_check(question, said) if one.ended else (said, _ENDLESS) for said, one, *_ in answers]
     for (text, problem), (_, continuation, times, source) in zip(checked, answers, strict=True):
         if problem:
             problems.append(problem)
