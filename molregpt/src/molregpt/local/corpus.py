@@ -161,10 +161,9 @@ def scramble(ids: NDArray[np.int32], start: int, stop: int, chance: np.random.Ge
     An id is the same one wherever it stands, and no two become one: what is repeated stays repeated.
     """
     moved = start + np.flatnonzero(chance.random(stop - start) < chance.random())
-    stands_for = np.arange(stop, dtype=np.int32)
+    stands_for = np.arange(max(stop, int(ids.max()) + 1), dtype=np.int32)
     stands_for[moved] = chance.permutation(moved)
-    inside = (ids >= start) & (ids < stop)
-    return np.where(inside, stands_for[np.where(inside, ids, 0)], ids).astype(np.int32)
+    return stands_for[ids]
 
 
 def compile_within(

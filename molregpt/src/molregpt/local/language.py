@@ -13,7 +13,9 @@ TASKS: dict[Direction, Task] = {
     "mol2cap": Task.parse("describe {molecule:smiles} named {name:text} as {caption:text!}"),
     "cap2mol": Task.parse("draw {caption:text} as {molecule:smiles!}"),
 }
-ANSWERS: dict[Direction, str] = {"mol2cap": "text", "cap2mol": "smiles"}
+ANSWERS: dict[Direction, str] = {
+    direction: next(slot.alphabet for slot in task.slots if slot.generated) for direction, task in TASKS.items()
+}
 """What each direction's answers are written in."""
 
 SPELL = Task.parse("spell {name:text} as {molecule:smiles!}")
