@@ -20,6 +20,7 @@ from molregpt.local.corpus import write_pair_shards
 from molregpt.local.model import find_model, load_local_model
 from molregpt.local.settings import AdaptSettings, CorpusConfig
 from molregpt.local.shipped import SHIPPED_NAME
+from molregpt.local.training import expect_finished
 from unitlm.adapt import LoraConfig, PromptConfig, add_lora, add_prompt, prompt_ids, save_adapter
 from unitlm.files import Json
 from unitlm.objective import causal_objective
@@ -95,8 +96,7 @@ def adapt_local(base: str, tables: Sequence[Path], held_out: Path, out: Path, se
         evaluation_batches=12,
     )
     result = train(local.decoder, causal_objective, run, out / "train", ShardSet(*shards), ShardSet(*watched_shards))
-    if not result.finished:
-        raise InputError(f"{out}: stopped at step {result.step} of {run.steps}; give the same command to go on")
+    expect_finished(result, run, out)
     card: dict[str, Json] = {
         "base_folder": base if base == SHIPPED_NAME else str(found.resolve()),
         "pairs": len(pairs),

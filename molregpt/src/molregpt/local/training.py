@@ -106,7 +106,7 @@ def train_local(
         _learn_to_copy(model, recital_steps, vocabulary, out, settings)
     run = train_config(settings)
     result = train(model, causal_objective, run, out / "train", ShardSet(*shards), ShardSet(*watched_shards))
-    _expect_finished(result, run, out)
+    expect_finished(result, run, out)
     card: dict[str, Json] = {
         "pairs": len(pairs),
         "molecules": len(smiles),
@@ -135,11 +135,12 @@ def _learn_to_copy(model: Decoder, steps: int, vocabulary: Vocabulary, out: Path
     pupil = Decoder(replace(model.config, dropout=0.0))
     pupil.load_state_dict(model.state_dict())
     result = train(pupil, causal_objective, run, out / "copying", ShardSet(*shards), ShardSet(*watched_shards))
-    _expect_finished(result, run, out)
+    expect_finished(result, run, out)
     model.load_state_dict(load_model(result.checkpoint).state_dict())
 
 
-def _expect_finished(result: TrainResult, run: TrainConfig, out: Path) -> None:
+def expect_finished(result: TrainResult, run: TrainConfig, out: Path) -> None:
+    """InputError with what to do, when training in `out` was told to stop before its last step."""
     if not result.finished:
         raise InputError(f"{out}: stopped at step {result.step} of {run.steps}; give the same command to go on")
 
