@@ -10,6 +10,7 @@ from tyro.conf import arg, subcommand
 from polyvoice.cli.corpus_asterisk import Asterisk
 from polyvoice.cli.corpus_importers import Covost2, Cvss, Fleurs, Gigas2s
 from polyvoice.cli.corpus_manifests import Augment, Merge, Recordings, Voices
+from polyvoice.cli.corpus_mix_voices import MixVoices
 from polyvoice.cli.corpus_phrasebook import Phrasebook
 from polyvoice.cli.corpus_speak import Speak
 from polyvoice.cli.corpus_tatoeba import Tatoeba
@@ -21,6 +22,7 @@ class Corpus:
 
     action: Annotated[
         Annotated[Speak, subcommand("speak")]
+        | Annotated[MixVoices, subcommand("mix-voices")]
         | Annotated[Phrasebook, subcommand("phrasebook")]
         | Annotated[Tatoeba, subcommand("tatoeba")]
         | Annotated[Asterisk, subcommand("asterisk")]

