@@ -51,6 +51,24 @@ def test_it_goes_on_from_the_weights_with_the_vocabulary(
         torch.testing.assert_close(value, weights[name], rtol=0, atol=0)
 
 
+def test_a_new_vocabulary_begins_with_what_the_model_knows(
+    begun: Path, toy_corpus: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Of other pieces, and with the directions in another order; a run from scratch has all to learn."""
+    options = ("--steps", "2", "--pieces", "290", "--directions", "en-zh", "--directions", "zh-en")
+    base = ("--base", str(begun / "model"), "--new-vocabulary")
+    for out, more in (("scratch", ()), ("further", base), ("further", base)):
+        assert train("translate", toy_corpus, tmp_path / out, *options, *more) == 0
+    first = {
+        out: next(row["loss"] for row in read_metrics(tmp_path / out / "train") if "loss" in row)
+        for out in ("scratch", "further")
+    }
+    assert first["further"] < 0.9 * first["scratch"]
+    written = [(folder / "model" / VOCABULARY).read_text() for folder in (begun, tmp_path / "further")]
+    assert written[0] != written[1]
+    assert written[1] == (tmp_path / "scratch" / "model" / VOCABULARY).read_text()
+
+
 def test_what_does_not_fit_is_refused_in_one_line(
     begun: Path, toy_corpus: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -65,6 +83,7 @@ def test_what_does_not_fit_is_refused_in_one_line(
     assert "has another shape" in refuse("translate", base, "--preset", "mini", to="wide")
     assert "stage 'translate', expected 'duration'" in refuse("duration", base)
     assert "not a finished stage" in refuse("translate", str(tmp_path))
+    assert "new_vocabulary is for a model that begins with another" in refuse("translate", "", "--new-vocabulary")
     assert "in this order, not" in refuse("translate", base, "--directions", "en-zh")
     card = json.loads((begun / "model" / FILE).read_text())
     card["units"]["kmeans"] = "another"

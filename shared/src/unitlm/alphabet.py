@@ -56,6 +56,10 @@ class Alphabet(ABC):
         """Read ids back; the inverse of `encode` on whatever `encode` accepts."""
 
     @abstractmethod
+    def spell(self, index: int, other: Alphabet) -> list[int]:
+        """What an id says, in ids of another alphabet of the same kind; none when it cannot be said there."""
+
+    @abstractmethod
     def to_json(self) -> dict[str, Any]:
         """All that `alphabet_from_json` needs."""
 
@@ -111,6 +115,10 @@ class Units(Alphabet):
         """Copy the integers."""
         return list(ids)
 
+    def spell(self, index: int, other: Alphabet) -> list[int]:
+        """The same integer, where the other has it."""
+        return [index] if isinstance(other, Units) and index < other.size else []
+
     def to_json(self) -> dict[str, Any]:
         """Kind, name and size."""
         return {"kind": self.kind, "name": self.name, "size": self._size}
@@ -133,6 +141,10 @@ class Bytes(Alphabet):
     def decode(self, ids: Sequence[int]) -> str:
         """The string; bytes that a model cut in the middle of a character become U+FFFD."""
         return bytes(ids).decode(errors="replace")
+
+    def spell(self, index: int, other: Alphabet) -> list[int]:
+        """The same byte."""
+        return [index] if isinstance(other, Bytes) else []
 
     def to_json(self) -> dict[str, Any]:
         """Kind and name."""
@@ -193,6 +205,12 @@ class Pieces(Alphabet):
         """The pieces' string."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=False))
 
+    def spell(self, index: int, other: Alphabet) -> list[int]:
+        """The other's pieces of the same bytes, which need not be whole characters."""
+        if not isinstance(other, Pieces):
+            return []
+        return [token.id for token in other.tokenizer.model.tokenize(self.tokenizer.id_to_token(index))]
+
     def to_json(self) -> dict[str, Any]:
         """Kind, name and the tokenizer's JSON."""
         return {"kind": self.kind, "name": self.name, "tokenizer": self._json}
@@ -239,6 +257,10 @@ class Smiles(Alphabet):
     def decode(self, ids: Sequence[int]) -> str:
         """The tokens' string."""
         return "".join(self._tokens[index] for index in ids)
+
+    def spell(self, index: int, other: Alphabet) -> list[int]:
+        """The other's tokens of the same characters."""
+        return other.encode(self._tokens[index]) if isinstance(other, Smiles) else []
 
     def to_json(self) -> dict[str, Any]:
         """Kind, name and the tokens beyond single characters."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from polyvoice.errors import InputError
 from polyvoice.stages.stage_folder import VOCABULARY, StageCard, read_stage
 from polyvoice.tasks import Direction, languages_of
+from unitlm.carrying import carry_weights
 from unitlm.checkpoint import load_model
 from unitlm.vocabulary import Vocabulary
 
@@ -28,15 +29,17 @@ class Base:
     Attributes:
         folder: where it lies: `RUN/model`, or a stage's folder in a bundle.
         card: what it is.
-        vocabulary: its ids, which the new training keeps.
+        vocabulary: its ids, which the new training keeps, unless it has a vocabulary of its own.
+        renewed: whether it has.
     """
 
     folder: Path
     card: StageCard
     vocabulary: Vocabulary
+    renewed: bool = False
 
     @classmethod
-    def open(cls, folder: str, stage: StageName) -> Base | None:
+    def open(cls, folder: str, stage: StageName, *, renewed: bool = False) -> Base | None:
         """Read all but the weights; None where `folder` is empty.
 
         Raises:
@@ -45,7 +48,7 @@ class Base:
         if not folder:
             return None
         path = Path(folder)
-        return cls(path, read_stage(path, stage), Vocabulary.load(path / VOCABULARY))
+        return cls(path, read_stage(path, stage), Vocabulary.load(path / VOCABULARY), renewed)
 
     @cached_property
     def digest(self) -> str:
@@ -62,14 +65,20 @@ class Base:
                 raise InputError(f"{self.folder}: was trained on {name} of {mine}, and these are of {found}")
 
     def check_languages(self, directions: Sequence[Direction]) -> None:
-        """Raise InputError unless the languages have the numbers that the model knows them by."""
+        """Raise InputError unless the languages have the numbers that the model knows them by; of new ids any may."""
+        if self.renewed:
+            return
         mine, wanted = languages_of(self.card.directions), languages_of(directions)
         if mine != wanted:
             raise InputError(f"{self.folder}: knows {', '.join(mine)} in this order, not {', '.join(wanted)}")
 
-    def give_weights(self, model: Decoder) -> None:
-        """Copy the weights into a model; InputError when it has another shape."""
+    def give_weights(self, model: Decoder, vocabulary: Vocabulary) -> None:
+        """Copy the weights into a model with this vocabulary; InputError when it has another shape."""
         mine = load_model(self.folder).float()
-        if replace(mine.config, dropout=model.config.dropout) != model.config:
+        size = model.config.vocabulary_size if self.renewed else mine.config.vocabulary_size
+        if replace(mine.config, dropout=model.config.dropout, vocabulary_size=size) != model.config:
             raise InputError(f"{self.folder}: the model has another shape than the preset gives")
-        model.load_state_dict(mine.state_dict())
+        weights = mine.state_dict()
+        if self.renewed:
+            weights = carry_weights(weights, model.state_dict(), vocabulary, self.vocabulary)
+        model.load_state_dict(weights)

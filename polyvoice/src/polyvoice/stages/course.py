@@ -15,7 +15,7 @@ class Course:
 
     Attributes:
         base: folder of a finished stage to begin with, `RUN/model` or a stage's in a bundle; its vocabulary counts, not
-            what the data would give. Empty for a model from scratch.
+            what the data would give (see translate's new_vocabulary). Empty for a model from scratch.
         steps: optimizer steps of the whole run.
         batch_rows: rows of the global batch, whatever the number of processes.
         micro_batch_rows: rows that one process computes at once; the rest is accumulation.

@@ -147,7 +147,7 @@ def prepare_stage(
         settings: all settings that the shards depend on.
         vocabulary: makes the vocabulary.
         write: writes the shards.
-        base: what is trained further, whose vocabulary is kept.
+        base: what is trained further, whose vocabulary is kept unless it is renewed.
 
     Raises:
         InputError: the data cannot be used, or not with `base`, or the folder was prepared from other data or settings.
@@ -156,13 +156,15 @@ def prepare_stage(
     if base is not None:
         base.check_data(data.units, data.codes)
         inputs["base"] = base.digest
+        if base.renewed:
+            inputs["renewed"] = True
 
     def prepare() -> None:
         pairs, held_out = load_training_pairs(data.manifest, data.extracted, with_codes=data.codes is not None)
         ways = find_directions(pairs, directions)
         if base is not None:
             base.check_languages(ways)
-        ids = vocabulary(ways) if base is None else base.vocabulary
+        ids = vocabulary(ways) if base is None or base.renewed else base.vocabulary
         material = Material(
             orient_pairs(pairs, ways), orient_pairs(held_out, ways), languages_of(ways), repr(sorted(inputs.items()))
         )
@@ -200,7 +202,7 @@ def run_stage(out: Path, data: StageData, prepared: Prepared, plan: StagePlan, b
     model = Decoder(plan.model)
     model.reset_parameters(torch.Generator().manual_seed(course.seed))
     if base is not None:
-        base.give_weights(model)
+        base.give_weights(model, prepared.vocabulary)
     held_out = ShardSet(out / "held_out") if (out / "held_out").is_dir() else None
     config = course.train_config(plan.size.learning_rate, shifted=plan.shifted)
 

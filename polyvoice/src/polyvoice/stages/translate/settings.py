@@ -76,16 +76,26 @@ class TranslateSettings:
         dropout: of the residual branches; the preset's when not given.
         prefix_lm: let what is given be seen both ways, and only what is written causally.
         directions: such as zh-en; those of the manifest and their opposites when not given.
+        new_vocabulary: with `base`: learn new pieces of text, and maybe other languages, from the manifest. What both
+            know keeps its weights, and a new piece begins as the mean of those that spelled it.
         corpus: how examples are made.
         course: steps and rates.
+
+    Raises:
+        InputError: there is a new vocabulary, and no base.
     """
 
     preset: Preset = "small"
     dropout: float | None = None
     prefix_lm: bool = False
     directions: tuple[str, ...] = ()
+    new_vocabulary: bool = False
     corpus: CorpusSettings = field(default_factory=CorpusSettings)
     course: Course = field(default_factory=Course)
+
+    def __post_init__(self) -> None:
+        if self.new_vocabulary and not self.course.base:
+            raise InputError("translate: new_vocabulary is for a model that begins with another (base)")
 
     def model_config(self, vocabulary_size: int) -> ModelConfig:
         """The shape of the model, for so many ids."""

@@ -62,7 +62,7 @@ def train_translate(manifest: Path, extracted: Path, out: Path, settings: Transl
         dev = load_pairs(manifest, extracted, "dev", with_codes=False)
         return score_pairs(folder, orient_pairs(dev, prepared.directions), device)
 
-    base = Base.open(course.base, "translate")
+    base = Base.open(course.base, "translate", renewed=settings.new_vocabulary)
     prepared = prepare_stage(
         out,
         data,
