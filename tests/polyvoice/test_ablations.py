@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from polyvoice.ablations.plan import Variant, read_plan
-from polyvoice.ablations.run import Row, collect_values, format_table
+from polyvoice.ablations.run import Row, _digest_content, collect_values, format_table
 from polyvoice.cli.main import run
 from polyvoice.pipeline import translator as translator_module
 from speechunits.audio import Waveform
@@ -153,6 +153,20 @@ def test_systems_are_trained_packed_translated_with_and_judged_by_one_command(
     assert run(command) == 0
     assert json.loads(capsys.readouterr().out)["rows"] == rows
     assert {path: path.stat().st_mtime_ns for path in journals} == journals
+
+
+def test_a_part_is_known_by_its_content(tmp_path: Path) -> None:
+    run_folder, codec = tmp_path / "run", tmp_path / "codec"
+    for folder in (run_folder / "model", run_folder / "train", codec):
+        folder.mkdir(parents=True)
+        (folder / "weights").write_text("1")
+    before = [_digest_content(part) for part in (run_folder, codec, codec / "weights", tmp_path / "absent")]
+    assert before[3] == ""
+    assert len(set(before)) == 3 + (before[0] != before[1])
+    (run_folder / "train" / "weights").write_text("2")  # a checkpoint: the finished stage is what it was
+    (codec / "weights").write_text("2")
+    after = [_digest_content(part) for part in (run_folder, codec, codec / "weights")]
+    assert [now == then for now, then in zip(after, before, strict=False)] == [True, False, False]
 
 
 def test_a_table_leaves_cells_empty_that_a_variant_does_not_have() -> None:

@@ -294,6 +294,19 @@ def test_a_bundle_from_elsewhere_is_not_trusted(
         bundle.load(tmp_path / "bundle")
 
 
+def test_sizes_from_elsewhere_are_whole_numbers(packed: Path, tmp_path: Path) -> None:
+    for number, (file, keys) in enumerate((("bundle.json", ("stages", "duration")), ("duration/stage.json", ()))):
+        folder = tmp_path / str(number)
+        shutil.copytree(packed, folder)
+        values = inner = json.loads((folder / file).read_text())
+        for key in keys:
+            inner = inner[key]
+        inner["parameters"] = "1.5"
+        (folder / file).write_text(json.dumps(values))
+        with pytest.raises(InputError, match="parameters must be a whole number, found '1.5'"):
+            _ = bundle.load(folder).duration
+
+
 def test_other_weights_under_the_same_name_are_noticed(packed: Path, tmp_path: Path) -> None:
     shutil.copytree(packed, tmp_path / "bundle")
     save_kmeans(

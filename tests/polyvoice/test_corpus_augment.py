@@ -173,6 +173,21 @@ def test_only_the_source_of_training_rows_is_changed(corpus, tmp_path):
     assert {path: path.read_bytes() for path in out.rglob("*.flac")} == written
 
 
+@pytest.mark.parametrize("action", ["augment", "voices"])
+def test_rows_of_another_manifest_are_not_kept(action, corpus, tmp_path, capsys):
+    command = ["corpus", action, str(corpus), "--out", str(tmp_path / "out"), "--workers", "1"]
+    assert run(command) == 0
+    before = (tmp_path / "out" / "pairs.tsv").read_bytes()
+    rows = read_manifest(corpus)
+    changes = (replace(rows[0], target_text="hello"), replace(rows[0], split="test"))
+    for changed in changes:
+        write_manifest(corpus, [changed, *rows[1:]])
+        capsys.readouterr()
+        assert run(command) == 2
+        assert "was made from another manifest; use another folder" in capsys.readouterr().err
+    assert (tmp_path / "out" / "pairs.tsv").read_bytes() == before
+
+
 def test_the_other_direction_has_its_own_side_changed(corpus, tmp_path):
     out = tmp_path / "out"
     assert run(["corpus", "augment", str(corpus), "--out", str(out), "--both-directions", "--workers", "1"]) == 0

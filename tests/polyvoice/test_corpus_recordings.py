@@ -68,7 +68,11 @@ def test_a_list_says_who_speaks_where_it_is_known(manifest: Path) -> None:
 
 @pytest.mark.parametrize(
     ("words", "complaint"),
-    [(["--out", "elsewhere/list.tsv"], "has to lie beside it"), (["--split", "test"], "no recordings of split test")],
+    [
+        (["--out", "elsewhere/list.tsv"], "has to lie beside it"),
+        (["--out", "./pairs.tsv"], "is the manifest itself"),
+        (["--split", "test"], "no recordings of split test"),
+    ],
 )
 def test_lists_that_cannot_be(
     words: list[str], complaint: str, manifest: Path, capsys: pytest.CaptureFixture[str]

@@ -121,6 +121,24 @@ def test_other_judges_judge_anew_without_translating_anew(manifest: Path, judges
     assert deaf.scores.output["unit_error_rate"].value == pytest.approx(2 / 12)
 
 
+def test_a_kill_between_two_judges_leaves_no_judgement_of_the_first(
+    manifest: Path, judges: Judges, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluate_interpreter(manifest, judges)
+    units = Judges(units=worker.ToneUnits())
+    for step in ("are_other_judges", "remember_judges"):
+        with monkeypatch.context() as patch:
+
+            def die(*_: object) -> bool:
+                raise KeyboardInterrupt
+
+            patch.setattr(f"polyvoice.evaluation.evaluate.{step}", die)
+            with pytest.raises(KeyboardInterrupt):
+                evaluate(manifest, manifest.parent / "run", worker.Interpreter(), units)
+    after = evaluate(manifest, manifest.parent / "run", worker.Interpreter(), units)
+    assert after == evaluate(manifest, manifest.parent / "anew", worker.Interpreter(), units)
+
+
 def test_another_system_needs_another_folder(manifest: Path, judges: Judges) -> None:
     evaluate_interpreter(manifest, judges)
     other = worker.Interpreter()

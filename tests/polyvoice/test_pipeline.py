@@ -7,12 +7,13 @@ whatever is wrong in the speech that comes out was made wrong by the four traine
 from __future__ import annotations
 
 import json
+import math
 import resource
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -303,6 +304,21 @@ def test_silence_has_no_translation(system: SpeechTranslator) -> None:
     assert len(made.runs) == 0
     with pytest.raises(InputError, match="no speech"):
         system.hear_voice(Waveform(np.zeros(RATE_HZ, np.float32), RATE_HZ), "zh")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"temperature": -1.0}, "temperature must be a number of at least 0, got -1"),
+        ({"temperature": math.nan}, "temperature"),
+        ({"top_p": 0.0}, "top_p must be above 0 and at most 1, got 0"),
+        ({"first_level": "mean", "other_levels": "best"}, "first_level cannot be mean"),
+        ({"longest_piece_s": 0.2}, "0.5 s is the least"),
+    ],
+)
+def test_options_that_cannot_be_are_refused_before_anything_is_loaded(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        PipelineOptions(**options)
 
 
 def test_unknown_languages_are_refused_with_those_that_are_known(system: SpeechTranslator) -> None:

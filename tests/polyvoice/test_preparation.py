@@ -25,6 +25,14 @@ def test_it_is_prepared_once_and_for_one_purpose(tmp_path: Path) -> None:
         prepare_once(tmp_path, {"data": "d", "directions": ("en-zh",)}, lambda: calls.append(tmp_path))
 
 
+def test_what_was_given_when_it_was_prepared_cannot_be_left_out(tmp_path: Path) -> None:
+    calls: list[Path] = []
+    prepare_once(tmp_path, {"data": "d", "base": "b"}, lambda: calls.append(tmp_path))
+    with pytest.raises(InputError, match="begun with base = 'b', not None"):
+        prepare_once(tmp_path, {"data": "d"}, lambda: calls.append(tmp_path))
+    assert calls == [tmp_path]
+
+
 def test_a_killed_preparation_is_done_again(tmp_path: Path) -> None:
     def die() -> None:
         raise KeyboardInterrupt

@@ -26,6 +26,7 @@ from polyvoice.stages.translate.data import (
     disturb_units,
     make_examples,
     without_chance,
+    write_pair_shards,
 )
 from polyvoice.stages.translate.decoding import TranslateOptions, UnitTranslator
 from polyvoice.stages.translate.opposite import choose_explaining
@@ -36,6 +37,7 @@ from speechunits.runs import deduplicate
 from unitlm.checkpoint import load_model
 from unitlm.generate import Continuation
 from unitlm.metrics import read_metrics
+from unitlm.shards import ShardSet
 from unitlm.vocabulary import Vocabulary
 
 TINY = ["--preset", "tiny", "--pieces", "300", "--passes", "2", "--noise-share", "0", "--precision", "fp32"]
@@ -405,6 +407,27 @@ def test_draws_depend_on_seed_pass_and_row_alone(toy_corpus: tuple[Path, Path], 
     shown = np.mean([[len(lines(number, row)) for number in range(20)] for row in range(10)])
     assert shown == pytest.approx(1 + 4 * 0.5 + 1, abs=0.5)
     assert all(len(lines(0, row, without_chance(settings))) == 6 for row in range(10))
+
+
+def test_stretches_that_can_show_nothing_are_left_out(
+    toy_corpus: tuple[Path, Path], pairs: list[SpokenPair], tmp_path: Path
+) -> None:
+    """Text behind speech, of which a model without text learns nothing."""
+    settings = CorpusSettings(text="none", passes=1, rows_per_shard=4)
+    vocabulary = build_vocabulary(read_manifest(toy_corpus[0]), find_directions(pairs, []), 72, settings)
+    written = [
+        replace(pair, source=replace(pair.source, runs=None), target=replace(pair.target, runs=None)) for pair in pairs
+    ]
+
+    def write(name: str, some: list[SpokenPair]) -> list[tuple[int, ...]]:
+        write_pair_shards(tmp_path / name, some, vocabulary, settings, longest=500, provenance="p")
+        shards = ShardSet(tmp_path / name)
+        rows = [(shards.load(number), row) for number, info in enumerate(shards.infos) for row in range(info.rows)]
+        return [tuple(shard[row].ids.tolist()) for shard, row in rows]
+
+    assert write("both", [*pairs[:8], *written[:8]]) == write("spoken", pairs[:8])
+    with pytest.raises(InputError, match="no pair can show any of the tasks"):
+        write("written", written[:8])
 
 
 def test_pairs_show_what_they_have(toy_corpus: tuple[Path, Path], pairs: list[SpokenPair]) -> None:

@@ -1,6 +1,7 @@
 """EnCodec 24 kHz: encodec's own codes and sound, batches that change nothing, weights from a file."""
 
 from pathlib import Path
+from urllib.error import URLError
 
 import numpy as np
 import pytest
@@ -157,6 +158,18 @@ def test_published_weights_are_fetched_without_unpickling(monkeypatch: pytest.Mo
     assert asked["url"] == "https://dl.fbaipublicfiles.com/encodec/v0/encodec_24khz-d7cc33bc.th"
     assert asked["weights_only"] is True
     assert asked["check_hash"] is True
+
+
+@pytest.mark.parametrize("problem", [URLError("no route to host"), RuntimeError("invalid hash value")])
+def test_published_weights_that_cannot_be_fetched_are_one_line(
+    monkeypatch: pytest.MonkeyPatch, problem: Exception
+) -> None:
+    def fetch(url: str, **_: object):
+        raise problem
+
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", fetch)
+    with pytest.raises(InputError, match=r"th cannot be fetched \(.*\); give a file: encodec-24khz:FILE"):
+        load_encodec_24khz()
 
 
 def test_torchaudio_resamples_however_it_was_imported() -> None:

@@ -392,3 +392,9 @@ def test_damaged_folders_are_refused(tmp_path: Path) -> None:
 def test_wrong_shapes_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(InputError, match="codec: "):
         replace(TINY, **wrong)
+
+
+def test_a_device_that_is_none_is_refused_in_one_line(tmp_path: Path) -> None:
+    write_codec(tmp_path / "codec", make_model())
+    with pytest.raises(InputError, match="device 'abacus' cannot be used"):
+        load_speech_codec(tmp_path / "codec", device="abacus")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -129,7 +130,10 @@ class _Work:
                 )
         own = {"encoder": self._path(parts.encoder), "kmeans": self._path(parts.kmeans), "codec": self._codec(parts)}
         given = [f"--{name.replace('_', '-')}={where}" for name, where in {**own, **stages}.items()]
-        bundle = self.out / "bundles" / _digest(*given, str(parts.layer))
+        # A codec may be written as NAME:FILE or FOLDER@LEVELS.
+        places = (re.sub(r"^encodec-[^:]*:|@[0-9]+$", "", where) for where in {**own, **stages}.values())
+        contents = (_digest_content(Path(place)) for place in places)
+        bundle = self.out / "bundles" / _digest(*given, str(parts.layer), *contents)
         if not bundle.exists():  # a bundle appears when it is complete
             self._command("bundle", "--out", str(bundle), "--layer", str(parts.layer), *given)
         return bundle
@@ -176,6 +180,21 @@ def _read_figures(run: Path) -> dict[str, float]:
         if "loss" not in row and "held_out_loss" not in row:  # what a stage adds when it is finished
             figures |= {name: value for name, value in row.items() if name != "step"}
     return figures
+
+
+def _digest_content(part: Path) -> str:
+    """A digest of a part's files: what is trained further keeps its path. Empty where there is no such path.
+
+    Of a run's folder only the finished stage counts.
+    """
+    model = part / "model"
+    root = model if model.is_dir() else part
+    files = [root] if root.is_file() else sorted(path for path in root.rglob("*") if path.is_file())
+    digest = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as stream:
+            digest.update(str(path.relative_to(root)).encode() + hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest() if files else ""
 
 
 def _digest(*words: str) -> str:

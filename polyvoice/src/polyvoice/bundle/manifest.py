@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar, cast
 
 from polyvoice.errors import InputError
-from polyvoice.stages.stage_folder import TrainedOn
+from polyvoice.stages.stage_folder import TrainedOn, parse_count
 from polyvoice.tasks import Direction, languages_of, parse_directions
 from speechunits.extracted import CodesInfo, UnitsInfo
 from unitlm.files import Json, read_json, write_json
@@ -140,7 +140,7 @@ def read_manifest(folder: Path) -> BundleManifest:
     def parse_stage(name: str, value: Json) -> StagePart:
         about = dict(_mapping(value, f"{path}: {name}"))
         trained_on = parse(TrainedOn, about.pop("trained_on"), f"{name}.trained_on")
-        return StagePart(str(about["path"]), int(str(about["parameters"])), trained_on)
+        return StagePart(str(about["path"]), parse_count(about["parameters"], f"{path}: {name}.parameters"), trained_on)
 
     try:
         stages = _mapping(values["stages"], f"{path}: stages")

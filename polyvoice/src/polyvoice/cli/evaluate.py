@@ -49,7 +49,7 @@ class Evaluate:
     seed: int = 0
     """Of the translations."""
     device: str = "cpu"
-    """torch device of the judges."""
+    """torch device of the bundle and the judges."""
     json: bool = False
     """Print scores.json on stdout instead of a table."""
     engine: Annotated[EngineOptions, arg(name="")] = field(default_factory=EngineOptions)

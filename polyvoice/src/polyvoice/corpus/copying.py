@@ -78,17 +78,22 @@ def write_copies(
         How many rows the manifest has.
 
     Raises:
-        InputError: The folder is of other settings, or another run is writing to it.
+        InputError: The folder is of other settings or has rows that are not among these, or another run is writing to
+            it.
         speechunits.errors.InputError: An audio file cannot be read.
     """
     claim_folder(out, SETTINGS, identity)
     with open_pool(workers, _prepare, (settings, seed)) as pool, GrowingTable(out / MANIFEST, COLUMNS) as table:
+        lines = {copy.row.id: format_row(copy.row, out) for copy in copies}
+        for key, line in table.rows.items():
+            if lines.get(key) != line:
+                raise InputError(f"{table.path}: row {key} was made from another manifest; use another folder")
         waiting = [copy for copy in copies if copy.row.id not in table.keys]
         console = Console(stderr=True)
         rows = zip(waiting, pool.map(_write_sounds, waiting, chunksize=8), strict=True)
         hidden = not console.is_terminal
         for copy, _ in track(rows, "augmenting", len(waiting), console=console, disable=hidden):
-            table.append([format_row(copy.row, out)])
+            table.append([lines[copy.row.id]])
         return len(table.keys)
 
 

@@ -8,7 +8,7 @@ from polyvoice.errors import InputError
 from unitlm.append_only import AppendOnlyLines
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Sequence, Set
     from pathlib import Path
     from types import TracebackType
     from typing import Self
@@ -19,7 +19,7 @@ class GrowingTable:
 
     Attributes:
         path: The file.
-        keys: The first cells of its rows.
+        rows: Its rows by their first cells.
     """
 
     def __init__(self, path: Path, header: Sequence[str]) -> None:
@@ -37,7 +37,12 @@ class GrowingTable:
             raise InputError(f"{path}, line 1: not a table of {', '.join(header)}")
         if not self._lines.found:
             self._lines.append(expected)
-        self.keys = {row.partition("\t")[0] for row in rows}
+        self.rows = {row.partition("\t")[0]: row for row in rows}
+
+    @property
+    def keys(self) -> Set[str]:
+        """The first cells of its rows."""
+        return self.rows.keys()
 
     def __enter__(self) -> Self:
         return self
@@ -50,4 +55,4 @@ class GrowingTable:
     def append(self, lines: Sequence[str]) -> None:
         """Write rows, and wait until the disk has them; they hold no line breaks of their own."""
         self._lines.append(*lines)
-        self.keys |= {line.partition("\t")[0] for line in lines}
+        self.rows |= {line.partition("\t")[0]: line for line in lines}

@@ -28,10 +28,13 @@ def list_recordings(manifest: Path, out: Path, split: str | None = None) -> int:
         How many recordings there are.
 
     Raises:
-        InputError: The manifest cannot be read, there is no recording, or the table would lie elsewhere.
+        InputError: The manifest cannot be read, there is no recording, or the table would lie elsewhere or be the
+            manifest itself.
     """
     if out.parent.resolve() != manifest.parent.resolve():
         raise InputError(f"{out}: the list of {manifest} has to lie beside it, in {manifest.parent}")
+    if out.resolve() == manifest.resolve():
+        raise InputError(f"{out}: is the manifest itself; the list needs a name of its own")
     found: dict[str, str] = {}
     for row in read_manifest(manifest):
         if split in (None, row.split):

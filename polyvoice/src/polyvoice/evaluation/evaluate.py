@@ -20,9 +20,10 @@ from polyvoice.evaluation.run_folder import (
     ROWS_FILE,
     SCORES_FILE,
     TRANSLATIONS_FILE,
-    change_judges,
+    are_other_judges,
     digest_manifest,
     open_run_folder,
+    remember_judges,
 )
 from polyvoice.evaluation.staff import (
     Employer,
@@ -154,8 +155,9 @@ class _Run:
         """Judge the rows that the judges of this identity have not judged yet."""
         with Journal(self._out / ROWS_FILE, EvaluatedRow.from_json, self._ids) as journal:
             # With the file locked: no other process judges between the question and the answer.
-            if change_judges(self._out, dict(identity)):
-                journal.clear()
+            if are_other_judges(self._out, dict(identity)):
+                journal.clear()  # before the new ones are remembered: a kill in between clears it once more
+            remember_judges(self._out, dict(identity))
             tasks = [
                 JudgeTask(position, row, translations[position], self._out)
                 for position, row in self._waiting(journal.rows)

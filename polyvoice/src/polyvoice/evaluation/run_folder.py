@@ -63,19 +63,19 @@ def open_run_folder(out: Path, translating: Mapping[str, Json]) -> None:
             )
 
 
-def change_judges(out: Path, judging: Mapping[str, Json]) -> bool:
-    """Remember who judges a run.
+def are_other_judges(out: Path, judging: Mapping[str, Json]) -> bool:
+    """Whether rows that were judged before were judged by others.
 
     Args:
         out: the run's folder.
         judging: everything that may change the judgement of a row.
-
-    Returns:
-        Whether rows that were judged before were judged by others.
     """
-    path = out / CONFIG_FILE
-    config = read_json(path)
-    if config.get("judging") == judging:
-        return False
-    write_json(path, {**config, "judging": dict(judging)})
-    return bool(config.get("judging"))
+    before = read_json(out / CONFIG_FILE).get("judging")
+    return bool(before) and before != judging
+
+
+def remember_judges(out: Path, judging: Mapping[str, Json]) -> None:
+    """Write down who judges a run; see `are_other_judges`."""
+    config = read_json(out / CONFIG_FILE)
+    if config.get("judging") != judging:
+        write_json(out / CONFIG_FILE, {**config, "judging": dict(judging)})

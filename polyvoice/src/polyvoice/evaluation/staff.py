@@ -18,6 +18,7 @@ from polyvoice.evaluation.translator import Recordings, Translated, Translator
 from polyvoice.evaluation.unit_encoder import ClusteredUnits, UnitEncoder, load_unit_encoder
 from polyvoice.pipeline.settings import PipelineOptions
 from speechunits.audio import Waveform, read_audio
+from speechunits.devices import require_device
 
 if TYPE_CHECKING:
     from polyvoice.bundle.loading import Bundle
@@ -74,6 +75,7 @@ class Staff:
 
     def load_judges(self) -> Judges:
         """Load everyone whose packages are installed."""
+        require_device(self.device)
         units = self._load_unit_encoder()
         return load_judges(self.recognizers, self.languages, units=units, skip=self.skip, device=self.device)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import Literal
 
 from polyvoice.errors import InputError
@@ -56,7 +57,8 @@ class PipelineOptions:
             voice, else best.
         longest_piece_s: longer recordings are cut, in pauses where there are any.
         pause_s: pauses from this length on are always between pieces.
-        longest_voice_s: the most of a recording that the voice is taken from.
+        longest_voice_s: the most of a recording that the voice is taken from; the model of the codec's first level
+            hears no more than it did in training (the bundle that ships: 4.5 s).
 
     Raises:
         InputError: a value is out of range.
@@ -86,5 +88,13 @@ class PipelineOptions:
         for name in ("longest_piece_s", "pause_s", "longest_voice_s"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} must be above 0, got {getattr(self, name):g}")
+        if not 0 <= self.temperature < inf:
+            raise InputError(f"temperature must be a number of at least 0, got {self.temperature:g}")
+        if not 0 < self.top_p <= 1:
+            raise InputError(f"top_p must be above 0 and at most 1, got {self.top_p:g}")
+        if self.first_level == "mean" and self.other_levels not in ("auto", "none"):
+            raise InputError(f"other_levels {self.other_levels} are made for drawn codes: first_level cannot be mean")
+        if self.longest_piece_s < 0.5:
+            raise InputError(f"pieces of at most {self.longest_piece_s:g} s cannot be translated; 0.5 s is the least")
         if self.longest_voice_s < 0.5:
             raise InputError(f"a voice cannot be told from {self.longest_voice_s:g} s; 0.5 s is the least")

@@ -132,7 +132,7 @@ class SpeechTranslator:
         return found[0]
 
     def hear_voice(self, waveform: Waveform, language: str) -> Voice:
-        """Make a voice prompt of a recording's first speech.
+        """Make a voice prompt of a recording's longest piece of speech.
 
         Raises:
             InputError: there is no speech in it.

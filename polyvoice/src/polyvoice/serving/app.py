@@ -20,6 +20,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 import speechunits.errors
+import unitlm.errors
 from polyvoice.errors import InputError
 from polyvoice.pipeline.join import Spoken, lay_pieces
 from polyvoice.pipeline.timing import Stopwatch
@@ -160,7 +161,7 @@ class Service:
             if order.stream:
                 return _PieceStream(self._model.system.rate_hz, order, first, parts, deadline, visit)
             samples = np.concatenate([first, *await _wait(_collect(parts), request, deadline)])
-        except (InputError, speechunits.errors.InputError) as error:
+        except (InputError, speechunits.errors.InputError, unitlm.errors.InputError) as error:
             raise RefusedError(400, str(error), param="file", code="bad_audio") from error
         spoken = Waveform(samples, self._model.system.rate_hz)
         content = await asyncio.to_thread(encode_speech, spoken, order.file_format)
@@ -220,7 +221,7 @@ class _PieceStream(StreamingResponse):
                 await super().__call__(scope, receive, send)
         except TimeoutError:
             self._visit.leave(504)
-        except (InputError, speechunits.errors.InputError):
+        except (InputError, speechunits.errors.InputError, unitlm.errors.InputError):
             self._visit.leave(400)
         except Exception as error:
             self._visit.leave(_CLIENT_GONE if isinstance(error, ClientDisconnect) else 500)

@@ -44,7 +44,7 @@ def prepare_once(out: Path, inputs: Mapping[str, Json], prepare: Callable[[], No
             write_json(record, inputs)
             return
     begun = read_json(record)
-    for name, value in inputs.items():
+    for name, value in {**dict.fromkeys(begun), **inputs}.items():
         if begun.get(name) != _as_read(value):
             raise InputError(
                 f"{record}: the run here was begun with {name} = {begun.get(name)!r}, not {value!r}; "

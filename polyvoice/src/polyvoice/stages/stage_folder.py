@@ -105,12 +105,19 @@ def read_stage(folder: Path, stage: StageName | None = None) -> StageCard:
             directions=parse_directions(cast("list[Json]", values["directions"]), str(path)),
             units=parse_settings(UnitsInfo, _mapping(values["units"]), f"{path}: units"),
             codes=None if codes is None else parse_settings(CodesInfo, _mapping(codes), f"{path}: codes"),
-            parameters=int(str(values["parameters"])),
+            parameters=parse_count(values["parameters"], f"{path}: parameters"),
             settings=_mapping(values["settings"]),
             trained_on=parse_settings(TrainedOn, _mapping(values["trained_on"]), f"{path}: trained_on"),
         )
     except (KeyError, TypeError) as error:
         raise InputError(f"{path}: malformed ({type(error).__name__}: {error})") from error
+
+
+def parse_count(value: Json, where: str) -> int:
+    """A number of things; InputError that begins with `where` when it is none."""
+    if type(value) is not int:
+        raise InputError(f"{where} must be a whole number, found {value!r}")
+    return value
 
 
 def _mapping(value: Json) -> Mapping[str, Json]:

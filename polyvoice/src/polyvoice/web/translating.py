@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-import speechunits.errors
 from polyvoice.errors import InputError
 from polyvoice.evaluation.rows import UnitRuns
 from polyvoice.pipeline.join import Spoken, join_pieces
@@ -152,7 +151,7 @@ def translate_for_page(
     )
 
 
-def show_problem(error: InputError | speechunits.errors.InputError) -> str:
+def show_problem(error: ValueError) -> str:
     """A page that says why there is no translation."""
     return render_page("problem.html.j2", {"problem": " ".join(str(error).split())})
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import torch
 from torch import Tensor
 
+from speechunits.devices import require_device
 from speechunits.digests import digest_tensors
 from speechunits.errors import InputError
 from speechunits.torchaudio_import import import_torchaudio
@@ -46,19 +47,19 @@ def load_encodec_model(kind: Kind, weights: Path | None, bandwidth_kbps: float, 
     model.set_target_bandwidth(bandwidth_kbps)
     if weights is None:
         # encodec's own loader makes the same download, but unpickles it freely.
-        state = torch.hub.load_state_dict_from_url(
-            ROOT_URL + _PUBLISHED_WEIGHTS[kind], map_location="cpu", check_hash=True, weights_only=True
-        )
+        url = ROOT_URL + _PUBLISHED_WEIGHTS[kind]
+        try:
+            state = torch.hub.load_state_dict_from_url(url, map_location="cpu", check_hash=True, weights_only=True)
+        except (OSError, RuntimeError) as error:  # no network, or not what the hash in the name says
+            reason = str(error).splitlines()[0]
+            raise InputError(f"{url} cannot be fetched ({reason}); give a file: encodec-{kind}:FILE") from error
     else:
         state = _read_weights(weights)
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
         raise InputError(f"{weights}: not the weights of EnCodec {kind} ({str(error).splitlines()[0]})") from error
-    try:
-        model.to(device)
-    except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
-        raise InputError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
+    model.to(require_device(device))
     model.eval()
     return model
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
+from speechunits.devices import require_device
 from speechunits.encoders.batched import BatchedEncoder, most_frames
 from speechunits.encoders.fairseq_checkpoint import ConvLayer, HubertCheckpoint, read_hubert_checkpoint
 from speechunits.encoders.fairseq_import import logging_left_alone
@@ -41,10 +42,7 @@ def load_fairseq_hubert(
         model = _build_model(checkpoint, layer)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    try:
-        model.requires_grad_(False).to(device)
-    except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
-        raise InputError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
+    model.requires_grad_(False).to(require_device(device))
     return HubertEncoder(model, checkpoint, layer, batch_frames or most_frames(device))
 
 

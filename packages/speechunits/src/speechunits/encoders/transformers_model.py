@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from speechunits.devices import require_device
 from speechunits.digests import digest_tensors
 from speechunits.encoders.batched import BatchedEncoder, most_frames
 from speechunits.errors import InputError
@@ -77,10 +78,7 @@ def load_transformers_model(
     except (OSError, ValueError, KeyError, RuntimeError, TypeError, pickle.UnpicklingError) as error:
         raise InputError(f"{where}: not a model of transformers ({str(error).splitlines()[0]})") from error
     encoder = TransformersEncoder(model, extractor, layer, batch_frames or most_frames(device))
-    try:
-        model.to(device)
-    except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
-        raise InputError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
+    model.to(require_device(device))
     return encoder
 
 

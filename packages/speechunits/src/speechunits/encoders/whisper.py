@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from speechunits.audio import Waveform
+from speechunits.devices import require_device
 from speechunits.encoders.batched import BatchedEncoder, most_frames
 from speechunits.encoders.ctranslate2_file import Array, Ctranslate2File, read_ctranslate2, write_ctranslate2
 from speechunits.encoders.geometry import HOP_SAMPLES, SAMPLE_RATE_HZ, WINDOW_SAMPLES, count_samples
@@ -49,10 +50,7 @@ def load_whisper(folder: Path, layer: int, *, device: str = "cpu", batch_frames:
         raise InputError(f"{path}: tensor {error} is missing") from error
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    try:
-        model.to(device)
-    except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
-        raise InputError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
+    model.to(require_device(device))
     return WhisperEncoder(
         model, f"whisper sha256:{digest[:16]} layer {layer} unpadded", batch_frames or most_frames(device)
     )

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from polyvoice.corpus.manifest import PairRow
+from polyvoice.errors import InputError
 from polyvoice.spoken import Side, SpokenPair
 from polyvoice.stages.translate.settings import CorpusSettings
 from polyvoice.tasks import (
@@ -158,7 +159,14 @@ def write_pair_shards(
 
     Returns:
         How many examples were too long; those of shards that were there already do not count.
+
+    Raises:
+        InputError: no pair can show any of the tasks that are learned.
     """
+    # A stretch of pairs that can show nothing, such as text where no text is learned, would be a shard of no examples.
+    pairs = [pair for pair in pairs if _can_show(pair, vocabulary, settings)]
+    if not pairs:
+        raise InputError("translate: no pair can show any of the tasks that are learned; see the shares and --text")
     # Of equal size: a last shard of a few rows might show none of its tasks.
     count = -(-len(pairs) // settings.rows_per_shard)
     edges = [len(pairs) * shard // count for shard in range(count + 1)]
@@ -176,6 +184,17 @@ def write_pair_shards(
 
     write_shards(folder, blocks, examples, provenance=provenance)
     return too_long
+
+
+def _can_show(pair: SpokenPair, vocabulary: Vocabulary, settings: CorpusSettings) -> bool:
+    """Whether a pair has what one of the tasks that are learned needs."""
+    way = Direction(pair.source.language, pair.target.language)
+    return any(
+        getattr(settings, exercise.share) > 0
+        and can_write(exercise.task(way), vocabulary)
+        and complete(exercise.read(pair)) is not None
+        for exercise in EXERCISES
+    )
 
 
 def make_examples(

@@ -29,9 +29,10 @@ def load_speech_codec(folder: Path, device: str = "cpu", levels: int | None = No
         levels: how many of the codec's levels `encode` gives, from the coarsest; None gives all.
 
     Raises:
-        InputError: the folder does not hold such a codec, or it has fewer levels.
+        InputError: the folder does not hold such a codec, or it has fewer levels; or the device cannot be used.
     """
     from speechunits.codecs.speech_codec.codec import SpeechCodec
     from speechunits.codecs.speech_codec.storage import read_codec
+    from speechunits.devices import require_device
 
-    return SpeechCodec(read_codec(folder).to(device), levels)
+    return SpeechCodec(read_codec(folder).to(require_device(device)), levels)

@@ -33,6 +33,7 @@ from speechunits.codecs.speech_codec.source import NOISE_SAMPLES, pitch_loss
 from speechunits.codecs.speech_codec.state import TrainingState, read_step
 from speechunits.codecs.speech_codec.storage import read_codec, round_as_stored, write_codec
 from speechunits.codecs.speech_codec.telling import tell
+from speechunits.devices import require_device
 from speechunits.encoders.batched import BatchedEncoder
 from speechunits.encoders.load import load_encoder
 from speechunits.errors import InputError
@@ -62,6 +63,7 @@ def train_speech_codec(settings: CodecTraining, list_path: Path, out: Path) -> P
     base = read_codec(Path(settings.base)) if settings.base else None
     if base is not None:
         settings = replace(settings, codec=base.settings)
+    _choose_device(settings)  # before anything is written
     data = read_codec_data(list_path, settings)
     if base is not None:
         settings = _going_on_from(base, settings, data)
@@ -335,7 +337,7 @@ class Trainer:
 
 def _choose_device(settings: CodecTraining) -> torch.device:
     kind = ("cuda" if torch.cuda.is_available() else "cpu") if settings.device == "auto" else settings.device
-    return torch.device(kind)
+    return require_device(kind)
 
 
 def _load_listener(settings: CodecTraining) -> BatchedEncoder:
