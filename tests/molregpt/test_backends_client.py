@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -304,6 +305,27 @@ def test_key_comes_from_the_environment_and_reaches_only_the_header(chat_server,
     assert KEY not in client.endpoint + repr(client.options)
 
 
+@pytest.mark.parametrize("key", ["\u201csk-abc\u201d", "sk-\x07abc"])
+def test_a_key_that_no_header_can_hold_is_refused_without_repeating_it(key, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    monkeypatch.setenv("MY_KEY", key)
+    for variable in ("OPENAI_API_KEY", "MY_KEY"):
+        with pytest.raises(InputError, match=f"the API key in {variable} has characters") as caught:
+            complete("http://127.0.0.1:9", api_key_env=None if variable == "OPENAI_API_KEY" else variable)
+        assert "abc" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"temperature": math.nan}, {"temperature": math.inf}, {"timeout_s": math.nan}, {"extra_json": '{"top_p": 1e999}'}],
+)
+def test_numbers_that_are_none_are_refused(options):
+    with pytest.raises(InputError, match=r"temperature|timeout_s|extra_json is not JSON"):
+        ServerOptions(**options)
+    with pytest.raises(InputError, match="prices must be numbers"):
+        Prices(prompt_price=math.nan)
+
+
 def test_selected_key_variable_must_be_set(monkeypatch):
     monkeypatch.delenv("MY_KEY", raising=False)
     with pytest.raises(InputError, match="environment variable MY_KEY holds no API key"):
@@ -347,6 +369,8 @@ def test_other_paths_are_kept():
         ("ftp://host", "must be http"),
         ("http://", "must be http"),
         ("http://host:port", "cannot be read"),
+        ("http://127.0.0.1:99999", "there is no port 99999"),
+        ("http://xn--a", "cannot be read"),
     ],
 )
 def test_urls_that_are_refused_without_repeating_secrets(url, message):

@@ -12,7 +12,7 @@ import pytest
 
 import molregpt.backends
 from molindex.smiles import canonical_smiles
-from molregpt.backends import BackendOptions, ServerOptions
+from molregpt.backends import BackendOptions, BudgetError, Prices, ServerOptions
 from molregpt.data.shipped import sample_pairs
 from molregpt.database import Database
 from molregpt.errors import InputError
@@ -68,6 +68,32 @@ def _evaluate(
     monkeypatch.setattr(molregpt.backends, "create_backend", lambda spec, settings, pool: backend)
     settings = BackendOptions(server=ServerOptions(concurrency=concurrency))
     return evaluate_pairs(direction, pairs, database, out, "recorder", EvaluationOptions(**options), settings)
+
+
+def test_a_budget_is_for_all_runs_together(chat_server: Any, database: Database, tmp_path: Path) -> None:
+    """Of three replies that cost 1 each and of what was spent before."""
+    chat_server.default = chat_server.step(chat_server.body('{"caption": "x"}', prompt_tokens=10, tokens=100))
+    prices = Prices(completion_price=10_000)
+
+    def go(out: str, spent: float = 0.0) -> None:
+        server = ServerOptions(model="m", max_tokens=100, concurrency=1, prices=prices, budget=3.5)
+        arguments = (TEST, database, tmp_path / out, chat_server.url, EvaluationOptions(shots=1))
+        evaluate_pairs("mol2cap", *arguments, BackendOptions(server=server), Usage(cost=spent))
+
+    for _ in range(2):
+        with pytest.raises(BudgetError, match=r"budget of 3\.5 reached: 3 is spent"):
+            go("one")
+    assert len(chat_server.requests) == 3
+    with pytest.raises(BudgetError, match=r"budget of 3\.5 reached: 3 is spent"):
+        go("other", spent=2.0)
+    assert len(chat_server.requests) == 4
+
+
+def test_a_question_without_any_neighbour_does_not_end_a_run(database: Database, tmp_path: Path) -> None:
+    pairs = [TEST[0], Pair("none", "CCO", "zzz qqq"), TEST[1]]
+    options = EvaluationOptions(strategy="learned", shots=2)
+    evaluation = evaluate_pairs("cap2mol", pairs, database, tmp_path, "neighbour", options, BackendOptions())
+    assert [bool(row.answer.text) for row in evaluation.rows] == [True, False, True]
 
 
 @pytest.mark.parametrize("direction", ["mol2cap", "cap2mol"])

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import unitlm.errors
 from molindex.smiles import canonical_smiles
 from molregpt.data.shipped import sample_pairs
 from molregpt.database import Database
@@ -156,6 +157,28 @@ def test_no_example_shows_its_own_molecule(tmp_path: Path, vocabulary: Vocabular
     assert [
         path.read_bytes() for path in write_pair_shards(tmp_path / "pairs", PAIRS, pool, NAMES, vocabulary, config)
     ] == before
+
+
+def test_shards_of_other_inputs_are_not_taken_for_these(tmp_path: Path, vocabulary: Vocabulary) -> None:
+    """Of the same number: what is held out, names, and molecules alone are known by what they are."""
+    pool = Database(PAIRS, cache=tmp_path / "cache")
+    config = CorpusConfig(passes=1, longest=4096, learned_passes=1, scrambled_share=0.0)
+
+    def write_pairs(held_out: list[Pair], names: dict[str, str]) -> None:
+        write_pair_shards(tmp_path / "pairs", held_out, pool, names, vocabulary, config)
+
+    def write_molecules(smiles: list[str], names: dict[str, str]) -> None:
+        write_molecule_shards(tmp_path / "molecules", smiles, names, vocabulary, config)
+
+    for _ in range(2):
+        write_pairs(PAIRS[:2], {"C": "methane"})
+        write_molecules(["CCN"], {"C": "methane"})
+    for held_out, names in ((PAIRS[2:4], {"C": "methane"}), (PAIRS[:2], {"C": "carbane"})):
+        with pytest.raises(unitlm.errors.InputError, match="made from other inputs"):
+            write_pairs(held_out, names)
+    for smiles, names in ((["CCO"], {"C": "methane"}), (["CCN"], {"C": "carbane"})):
+        with pytest.raises(unitlm.errors.InputError, match="made from other inputs"):
+            write_molecules(smiles, names)
 
 
 def test_exercises_spell_or_rewrite_and_count(tmp_path: Path, vocabulary: Vocabulary) -> None:

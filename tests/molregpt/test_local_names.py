@@ -53,6 +53,17 @@ def test_names_keep_the_order_and_failures_their_reason(workers: int, tmp_path: 
     assert (summary.named, summary.failed, summary.skipped) == (35, 5, 0)
 
 
+def test_molecules_of_tables_without_keys_are_told_apart_by_themselves(tmp_path: Path) -> None:
+    """Each has its line for a key, and another table has others on these lines."""
+    lines = [(f"row-{number}", "C" * number) for number in range(2, 9)]
+    build_names(lines, tmp_path / "names.tsv", 1, namer=count_carbons)
+    moved = [("row-2", "C" * 9), *((f"row-{number + 1}", smiles) for number, (_, smiles) in enumerate(lines, 2))]
+    summary = build_names(moved, tmp_path / "names.tsv", 1, namer=count_carbons)
+    assert (summary.named, summary.failed, summary.skipped) == (7, 1, 7)
+    assert build_names(moved, tmp_path / "names.tsv", 1, namer=refuse).skipped == 8
+    assert [row[1] for row in read(summary.path)[1:]] == ["C" * count for count in (2, 3, 4, 5, 6, 8, 9)]
+
+
 @pytest.mark.parametrize("kept", [0, 5, 200, 501])
 def test_a_killed_run_goes_on_to_the_same_tables(kept: int, tmp_path: Path) -> None:
     whole = build_names(MOLECULES, tmp_path / "whole.tsv", 1, namer=count_carbons)

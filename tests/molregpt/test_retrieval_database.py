@@ -81,6 +81,18 @@ def test_tables_are_joined_without_losing_a_row() -> None:
     joined = join_tables([("a.tsv", first), ("b.tsv", second)])
     assert [pair.key for pair in joined] == ["1", "2", "b.tsv:1", "3"]
     assert joined[2].caption == "propane"
+    # Tables of one name, as each folder may have its train.tsv.
+    third, fourth = [Pair("1", "CCCC", "butane")], [Pair("1", "CCCCC", "pentane")]
+    joined = join_tables([("a.tsv", first), ("b.tsv", second), ("b.tsv", third), ("b.tsv", fourth)])
+    assert [pair.key for pair in joined] == ["1", "2", "b.tsv:1", "3", "b.tsv:1#2", "b.tsv:1#3"]
+    assert [pair.caption for pair in joined[4:]] == ["butane", "pentane"]
+
+
+def test_a_line_s_number_is_nobody_s_name(tmp_path: Path) -> None:
+    database = Database([Pair("row-2", "CCO", "ethanol"), Pair("7", "CCN", "ethylamine")], cache=tmp_path)
+    assert database.rows_of(key="row-2") == frozenset()
+    assert database.rows_of(key="row-2", smiles="OCC") == {0}
+    assert database.rows_of(key="7") == {1}
 
 
 def test_the_cache_folder_follows_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ import pytest
 from molregpt.backends import BackendOptions, ServerOptions
 from molregpt.cli import run
 from molregpt.errors import InputError
+from molregpt.prompts import PromptOptions
 from molregpt.report.views import mark_words
 from molregpt.retrieval.options import RetrievalOptions
 from molregpt.web.asked import Desk, editor_page, unpack_editor
@@ -129,6 +130,21 @@ def test_a_server_s_answer_is_shown_with_the_prompt_that_it_was_sent(make_desk: 
     assert "The prompt that was sent to m at http" in page.text
     sent = chat_server.requests[0]["messages"]
     assert all(message["content"] in page.text for message in sent)
+
+
+def test_the_prompt_is_shown_as_the_back_end_counts_it_and_never_in_the_way(make_desk: Any, chat_server: Any) -> None:
+    chat_server.say('{"caption": "The molecule is propan-1-ol."}')
+    found = re.search(r"about (\d+) tokens", Page(make_desk().answer("mol2cap", "CCCO", 3)).text)
+    assert found
+    whole = BackendOptions(ServerOptions(model="m"), PromptOptions(token_budget=int(found[1]) - 1))
+    page = Page(make_desk(chat_server.url, whole).answer("mol2cap", "CCCO", 3))
+    assert "dropped to fit the token budget" in page.text
+    sent = chat_server.requests[0]["messages"]
+    assert f"({len(sent)} messages" in page.text
+    assert all(message["content"] in page.text for message in sent)
+    # A back end that is sent no prompt has no budget to keep.
+    small = BackendOptions(prompt=PromptOptions(token_budget=1))
+    assert "no answer" not in make_desk("neighbour", small).answer("mol2cap", "CCCO", 1).lower()
 
 
 def test_an_answer_that_takes_too_long_is_given_up(make_desk: Any, chat_server: Any) -> None:

@@ -303,7 +303,7 @@ def test_sizes_from_elsewhere_are_whole_numbers(packed: Path, tmp_path: Path) ->
             inner = inner[key]
         inner["parameters"] = "1.5"
         (folder / file).write_text(json.dumps(values))
-        with pytest.raises(InputError, match="parameters must be a whole number, found '1.5'"):
+        with pytest.raises(InputError, match=r"parameters must be a whole number, found '1\.5'"):
             _ = bundle.load(folder).duration
 
 

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from unitlm.checkpoint import hash_tensors, load_model, read_checkpoint
 from unitlm.data import Batch
 from unitlm.ema import WeightAverage
-from unitlm.errors import InputError
+from unitlm.errors import DivergedError, InputError
 from unitlm.metrics import MetricsLog, read_metrics
 from unitlm.model import ABSENT, Decoder, ModelConfig
 from unitlm.objective import causal_objective
@@ -412,7 +412,7 @@ def test_diverged_loss_stops_before_the_weights_are_touched(shards: Path, tmp_pa
 
     model = fresh_model()
     before = hash_tensors(dict(model.named_parameters()))
-    with pytest.raises(FloatingPointError, match="step 1: loss nan"):
+    with pytest.raises(DivergedError, match="step 1: loss nan"):
         train(model, broken, CONFIG, tmp_path, ShardSet(shards))
     assert hash_tensors(dict(model.named_parameters())) == before
     assert not find_checkpoints(tmp_path)
@@ -430,8 +430,9 @@ def test_data_without_targets_is_refused(tmp_path: Path) -> None:
     [
         ({"learning_rat": 1.0}, "unknown key 'learning_rat'; did you mean 'learning_rate'"),
         ({"steps": 0}, "steps must be at least 1"),
-        ({"learning_rate": 0}, "learning_rate must be above 0"),
-        ({"learning_rate": math.nan}, "learning_rate must be above 0"),
+        ({"learning_rate": 0}, "learning_rate must be a number above 0"),
+        ({"learning_rate": math.nan}, "learning_rate must be a number above 0"),
+        ({"learning_rate": math.inf}, "learning_rate must be a number above 0"),
         ({"average_decay": 1.0}, "average_decay"),
         ({"schedule": "linear"}, "schedule must be one of 'cosine', 'wsd', 'constant'"),
         ({"micro_batch_rows": 3}, "multiple"),

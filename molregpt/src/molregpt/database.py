@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from molregpt.console import messages
 from molregpt.data.shipped import shipped_pairs
-from molregpt.data.table import read_pairs
+from molregpt.data.table import is_line_key, read_pairs
 from molregpt.errors import InputError
 from molregpt.files import write_atomically
 from molregpt.records import Pair
@@ -77,6 +77,10 @@ def join_tables(tables: Sequence[tuple[str, Sequence[Pair]]]) -> list[Pair]:
                 pool[pair.key] = pair
             elif (held.smiles, held.caption) != (pair.smiles, pair.caption):
                 key = f"{name}:{pair.key}"
+                number = 1
+                while key in pool:  # tables of one name, in several folders
+                    number += 1
+                    key = f"{name}:{pair.key}#{number}"
                 pool[key] = Pair(key, pair.smiles, pair.caption, pair.source)
     return list(pool.values())
 
@@ -155,10 +159,11 @@ class Database:
     def rows_of(self, *, key: str | None = None, smiles: str | None = None) -> frozenset[int]:
         """Rows of the pool that have this key or hold this very molecule (the same canonical isomeric SMILES).
 
+        A key that only says on which line of its table a row was is none.
         A text that RDKit does not read is the same molecule only as the same text.
         """
         rows: set[int] = set()
-        if key is not None and (row := self._rows_by_key.get(key)) is not None:
+        if key is not None and not is_line_key(key) and (row := self._rows_by_key.get(key)) is not None:
             rows.add(row)
         if smiles is not None:
             rows.update(self._rows_by_molecule.get(_canonical(smiles), ()))

@@ -8,3 +8,7 @@ DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCE
 
 class InputError(ValueError):
     """The input is wrong; the message is one line that says what and where. Commands exit with status 2 on it."""
+
+
+class DivergedError(InputError, FloatingPointError):
+    """A training has left the numbers: the data or, more often, the learning rate is at fault."""

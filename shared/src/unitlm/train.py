@@ -25,7 +25,7 @@ from unitlm.checkpoint import Checkpoint, hash_tensors, read_checkpoint, write_c
 from unitlm.data import Batch, DataPosition, Packer, Packing, read_ahead
 from unitlm.distributed import Processes, gather, join_processes, parallelize, shard_like, sync_gradients
 from unitlm.ema import WeightAverage
-from unitlm.errors import InputError
+from unitlm.errors import DivergedError, InputError
 from unitlm.files import Json, read_json
 from unitlm.model import Decoder
 from unitlm.objective import Objective
@@ -97,7 +97,7 @@ def train(
 
     Raises:
         InputError: The folder is in use or holds another run, or config, model, data and processes do not fit.
-        FloatingPointError: The loss or the gradient is not finite; the last checkpoint is from before that.
+        DivergedError: The loss or the gradient is not finite; the last checkpoint is from before that.
     """
     with (
         join_processes(config.device) as processes,
@@ -248,7 +248,8 @@ class _Trainer:
         torch._foreach_mul_(gradients, self._processes.count / weight_sum)  # DDP and FSDP2 have averaged over processes
         norm = gather(nn.utils.clip_grad_norm_(self._parameters.values(), self._config.clip_norm)).item()
         if not (math.isfinite(loss_sum) and math.isfinite(norm)):
-            raise FloatingPointError(f"step {self.step}: loss {loss_sum / weight_sum}, gradient norm {norm}")
+            figures = f"loss {loss_sum / weight_sum}, gradient norm {norm}"
+            raise DivergedError(f"step {self.step}: {figures}; a lower learning rate may help")
         self._optimizers.step(rate)
         if self._average is not None:
             self._average.update(self.step)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -90,8 +91,8 @@ class TrainConfig:
             if getattr(self, name) < bound:
                 raise InputError(f"train config: {name} must be at least {bound}, got {getattr(self, name)}")
         for name in ("learning_rate", "clip_norm"):
-            if not getattr(self, name) > 0.0:
-                raise InputError(f"train config: {name} must be above 0, got {getattr(self, name)}")
+            if not 0.0 < getattr(self, name) < math.inf:
+                raise InputError(f"train config: {name} must be a number above 0, got {getattr(self, name)}")
         for name in ("beta1", "beta2", "average_decay"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise InputError(f"train config: {name} must be in [0, 1), got {getattr(self, name)}")

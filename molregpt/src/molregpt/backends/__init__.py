@@ -2,7 +2,7 @@
 
 from molregpt.backends.factory import create_backend
 from molregpt.backends.options import BackendOptions, Prices, ServerOptions
-from molregpt.backends.protocol import Backend, BackendError, BudgetError, name_backend, name_model
+from molregpt.backends.protocol import Backend, BackendError, BudgetError, ServerBackend, name_backend, name_model
 
 __all__ = [
     "Backend",
@@ -10,6 +10,7 @@ __all__ = [
     "BackendOptions",
     "BudgetError",
     "Prices",
+    "ServerBackend",
     "ServerOptions",
     "create_backend",
     "name_backend",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from molregpt.backends.options import BackendOptions
     from molregpt.backends.protocol import Reply
+    from molregpt.prompts import Prompt
     from molregpt.records import Question
     from unitlm.task import Message
 
@@ -62,6 +63,22 @@ class ChatBackend:
         )
         return f"{server.model} at {self.client.endpoint} {settings}"
 
+    def charge(self, usage: Usage) -> None:
+        """Count what was spent before against the budget."""
+        self.client.account.record(usage)
+
+    def render(self, question: Question, identity: str = "") -> Prompt:
+        """The prompt of a question.
+
+        Args:
+            question: What is asked.
+            identity: The expert who answers; empty for the default of the direction.
+
+        Raises:
+            InputError: The query alone is over the token budget.
+        """
+        return render_prompt(question, self._options.prompt, identity=identity, count_tokens=self._count_tokens)
+
     async def answer(self, question: Question) -> Answer:
         """Ask the model, check, ask again; see `molregpt.answering.answer_question`.
 
@@ -77,7 +94,7 @@ class ChatBackend:
             identity, spent = read_identity(reply.text), reply.usage
             if not identity:
                 notes = ("expert identity: the model wrote none, so the default one stands in",)
-        prompt = render_prompt(question, self._options.prompt, identity=identity, count_tokens=self._count_tokens)
+        prompt = self.render(question, identity)
         dropped = len(question.examples) - prompt.examples
         if dropped:
             notes = (*notes, f"{dropped} of {len(question.examples)} examples dropped to fit the token budget")

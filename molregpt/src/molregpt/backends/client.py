@@ -61,15 +61,18 @@ def parse_endpoint(url: str) -> str:
     """
     try:
         parsed = httpx.URL(url.strip())
-    except httpx.InvalidURL as error:
+        host = parsed.host  # decoded only now
+    except (httpx.InvalidURL, UnicodeError) as error:
         raise InputError(f"server URL cannot be read: {error}") from None
     if parsed.userinfo:
         # Not repeated in the message: it would put the password into logs.
         raise InputError("server URL holds a user name or password; keys come from an environment variable")
-    if parsed.scheme not in ("http", "https") or not parsed.host:
+    if parsed.scheme not in ("http", "https") or not host:
         raise InputError(f"server URL {url!r} must be http://host... or https://host...")
     if parsed.query or parsed.fragment:
         raise InputError(f"server URL {parsed.copy_with(query=None, fragment=None)} must have no query and no fragment")
+    if parsed.port is not None and not 0 < parsed.port < 65_536:
+        raise InputError(f"server URL {url!r}: there is no port {parsed.port}")
     path = parsed.path.rstrip("/").removesuffix(ROUTE) or "/v1"
     return str(parsed.copy_with(path=path + ROUTE))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from molregpt.errors import InputError
+from molregpt.backends.protocol import NoExampleError
 from molregpt.records import Answer, Question
 
 
@@ -18,10 +18,12 @@ class NeighbourBackend:
         """Copy the target side of the most similar example.
 
         Raises:
-            InputError: The question has no example.
+            NoExampleError: The question has no example.
         """
         if not question.examples:
-            raise InputError("the neighbour back end needs at least one retrieved example, and the question has none")
+            raise NoExampleError(
+                "the neighbour back end needs at least one retrieved example, and the question has none"
+            )
         return Answer(question.target_of(question.examples[0].pair), origin="neighbour")
 
     async def close(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from typing import Literal
 
@@ -24,6 +25,13 @@ def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is not a JSON number")
 
 
+def _check_key(key: str, variable: str) -> str:
+    # Typographic quotes come along when a key is copied from a page. The key is not repeated: it would end up in logs.
+    if not key.isascii() or not key.isprintable():
+        raise InputError(f"the API key in {variable} has characters that no key has, such as quotation marks of print")
+    return key
+
+
 @dataclass(frozen=True, slots=True)
 class Prices:
     """What a million tokens cost, in the user's currency.
@@ -37,8 +45,10 @@ class Prices:
     completion_price: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.prompt_price < 0 or self.completion_price < 0:
-            raise InputError(f"prices must not be negative, got {self.prompt_price} and {self.completion_price}")
+        if not (0 <= self.prompt_price < inf and 0 <= self.completion_price < inf):
+            raise InputError(
+                f"prices must be numbers and not negative, got {self.prompt_price} and {self.completion_price}"
+            )
 
     def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
         """The price of one exchange."""
@@ -81,12 +91,12 @@ class ServerOptions:
     budget: float | None = None
 
     def __post_init__(self) -> None:
-        if self.temperature is not None and self.temperature < 0:
-            raise InputError(f"temperature must not be negative, got {self.temperature}")
+        if self.temperature is not None and not 0 <= self.temperature < inf:
+            raise InputError(f"temperature must be a number of at least 0, got {self.temperature}")
         if self.max_tokens is not None and self.max_tokens < 1:
             raise InputError(f"max_tokens must be at least 1, got {self.max_tokens}")
-        if self.timeout_s <= 0:
-            raise InputError(f"timeout_s must be above 0, got {self.timeout_s}")
+        if not 0 < self.timeout_s < inf:
+            raise InputError(f"timeout_s must be a number above 0, got {self.timeout_s}")
         if self.concurrency < 1:
             raise InputError(f"concurrency must be at least 1, got {self.concurrency}")
         if self.retries < 0:
@@ -107,6 +117,7 @@ class ServerOptions:
             return {}
         try:
             fields = json.loads(self.extra_json, parse_constant=_refuse_constant)
+            json.dumps(fields, allow_nan=False)  # 1e999 is read as infinity
         except ValueError as error:
             raise InputError(f"extra_json is not JSON: {error}") from None
         if not isinstance(fields, dict):
@@ -122,14 +133,15 @@ class ServerOptions:
             trusted: The endpoint is https or this machine, so the default key may be sent there.
 
         Raises:
-            InputError: `api_key_env` names a variable that is not set.
+            InputError: `api_key_env` names a variable that is not set, or the key is none that a header can hold.
         """
         if self.api_key_env is None:
-            return os.environ.get(DEFAULT_KEY_VARIABLE, "").strip() if trusted else ""
+            key = os.environ.get(DEFAULT_KEY_VARIABLE, "").strip() if trusted else ""
+            return _check_key(key, DEFAULT_KEY_VARIABLE)
         key = os.environ.get(self.api_key_env, "").strip()
         if not key:
             raise InputError(f"the environment variable {self.api_key_env} holds no API key")
-        return key
+        return _check_key(key, self.api_key_env)
 
 
 @dataclass(frozen=True, slots=True)

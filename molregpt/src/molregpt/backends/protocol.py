@@ -9,11 +9,16 @@ from molregpt.errors import InputError
 from molregpt.records import Usage
 
 if TYPE_CHECKING:
+    from molregpt.prompts import Prompt
     from molregpt.records import Answer, Question
 
 
 class BackendError(InputError):
     """The server cannot be used as asked: unreachable, refusing, or failing for longer than the retries last."""
+
+
+class NoExampleError(InputError):
+    """The back end answers from examples, and the question has none; others may have."""
 
 
 class BudgetError(BackendError):
@@ -57,6 +62,19 @@ class Backend(Protocol):
 
     async def close(self) -> None:
         """Give connections and files back; the back end is not used afterwards."""
+        ...
+
+
+@runtime_checkable
+class ServerBackend(Backend, Protocol):
+    """A back end that sends prompts to a server, whose answers may cost money."""
+
+    def charge(self, usage: Usage) -> None:
+        """Count what was spent before against the budget."""
+        ...
+
+    def render(self, question: Question) -> Prompt:
+        """The prompt of a question."""
         ...
 
 

@@ -13,10 +13,12 @@ from molregpt.relevance.settings import RelevanceSettings
 
 @dataclass(frozen=True, slots=True)
 class Relevance:
-    """Learn to sort neighbours by how much of the right answer theirs holds, for the strategy `learned`.
+    """Learn to sort neighbours by how much of the right answer theirs holds, as the strategy `learned` does.
+
+    It makes what ships with the package, in assets/relevance.safetensors; a copy of the package may hold another.
 
     Attributes:
-        out: File to write; the package's own is assets/relevance.safetensors.
+        out: File to write.
         pairs: Tables of pairs (CID, SMILES, description) that ask, and are the pool; give the option again for more.
         held_out: Table of pairs that only measure what was gained.
         names: Table with columns SMILES and name: systematic names; the others are made on the way.
@@ -33,9 +35,11 @@ class Relevance:
         """Learn, write the file, and print what was gained."""
         from molregpt.data.table import read_names, read_pairs
         from molregpt.database import Database, join_tables
+        from molregpt.files import make_folder
         from molregpt.naming import Namer
         from molregpt.relevance.training import learn_relevance
 
+        make_folder(self.out.parent)  # before minutes of learning
         pairs = join_tables([(table.name, read_pairs(table)) for table in self.pairs])
         held_out = read_pairs(self.held_out)
         namer = Namer(read_names(self.names) if self.names else {})

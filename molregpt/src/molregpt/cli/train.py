@@ -49,7 +49,7 @@ class Train:
         if self.machines.dry_run:
             from unitlm.dry_run import print_estimate
 
-            print_estimate(estimate_local(self.settings, self.machines), as_json=self.json)
+            print_estimate(estimate_local(self.settings, self.machines, self.base), as_json=self.json)
             return
         if not self.pairs or self.held_out is None or self.out is None:
             raise InputError("training needs --pairs, --held-out and --out; only --dry-run does without")

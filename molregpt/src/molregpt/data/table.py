@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import re
 import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from importlib.resources.abc import Traversable
     from pathlib import Path
+
+_LINE_KEY = re.compile(r"row-[0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,16 @@ def single_backslashes(smiles: str) -> str:
     return smiles.replace("\\\\", "\\")
 
 
+def line_key(number: int) -> str:
+    """The key of a row that has none: its line."""
+    return f"row-{number}"
+
+
+def is_line_key(key: str) -> bool:
+    """Whether a key says no more than on which line a row was: rows of two tables have the same ones by chance."""
+    return _LINE_KEY.fullmatch(key) is not None
+
+
 def read_pairs(path: Path | Traversable, columns: Columns = CHEBI20_COLUMNS) -> list[Pair]:
     r"""Read molecules with their descriptions from a table.
 
@@ -124,7 +137,7 @@ def read_pairs(path: Path | Traversable, columns: Columns = CHEBI20_COLUMNS) -> 
     seen: dict[str, int] = {}
     for row in table.rows:
         key = row.cells[key_at].strip() if key_at is not None else ""
-        key = key or f"row-{row.number}"
+        key = key or line_key(row.number)
         if key in seen:
             raise InputError(f"{table.name}, line {row.number}: key {key!r} is already on line {seen[key]}")
         seen[key] = row.number

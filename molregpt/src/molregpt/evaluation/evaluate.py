@@ -10,8 +10,9 @@ from molregpt.errors import InputError
 from molregpt.evaluation.journal import Journal
 from molregpt.evaluation.progress import RunProgress
 from molregpt.evaluation.results import Evaluation, score_rows, write_results
-from molregpt.evaluation.run import Examiner, examine_rows
+from molregpt.evaluation.run import Examiner, examine_rows, total_usage
 from molregpt.evaluation.settings import RunSettings, open_run_folder, write_settings
+from molregpt.records import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,9 +66,13 @@ def evaluate_pairs(
     backend: str,
     options: EvaluationOptions,
     settings: BackendOptions,
+    spent: Usage | None = None,
 ) -> Evaluation:
-    """As `evaluate`, for tables that are already read, and without the report."""
-    from molregpt.backends import create_backend
+    """As `evaluate`, for tables that are already read, and without the report.
+
+    The budget is for all runs that made the folder together, and for what was `spent` before.
+    """
+    from molregpt.backends import ServerBackend, create_backend
     from molregpt.database import digest_pairs
     from molregpt.retrieval.strategies import FOR_ANSWERS, STANDARD, create_retriever
 
@@ -98,6 +103,8 @@ def evaluate_pairs(
         else:
             write_settings(out, run)
         _check_journal(journal, pairs)
+        if isinstance(answerer, ServerBackend):
+            answerer.charge((spent or Usage()) + total_usage(journal.rows.values()))
 
         async def examine() -> None:
             try:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from molregpt.backends.protocol import NoExampleError
 from molregpt.evaluation.rows import EvaluatedRow, Neighbour
-from molregpt.records import Question, Usage
+from molregpt.records import Answer, Question, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -65,7 +66,13 @@ class Examiner:
         if copied is None:
             copied = self._nearest.retrieve(query, 1, exclude)
         question = Question(self._direction, query, tuple(examples), withheld=pair.smiles)
-        answer = await self._backend.answer(question)
+        try:
+            answer = await self._backend.answer(question)
+        except NoExampleError:
+            if not self._shots:
+                raise
+            # Nothing in the pool is like this one: that is the system's answer, and no reason to stop before the rest.
+            answer = Answer("", origin="neighbour")
         return EvaluatedRow(
             position=position,
             key=pair.key,

@@ -16,6 +16,7 @@ from molregpt.console import messages
 from molregpt.data.table import read_pairs
 from molregpt.database import Database, join_tables
 from molregpt.errors import InputError
+from molregpt.files import make_folder
 from molregpt.local.corpus import write_pair_shards
 from molregpt.local.model import find_model, load_local_model
 from molregpt.local.settings import AdaptSettings, CorpusConfig
@@ -64,7 +65,7 @@ def adapt_local(base: str, tables: Sequence[Path], held_out: Path, out: Path, se
         add_prompt(local.decoder, config, generator)
     prefix = tuple(prompt_ids(local.decoder))
 
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     messages().print(f"{len(pairs):,} pairs: writing shards")
     corpus = CorpusConfig(
         passes=settings.passes,
@@ -85,7 +86,7 @@ def adapt_local(base: str, tables: Sequence[Path], held_out: Path, out: Path, se
         batch_rows=settings.batch_rows,
         micro_batch_rows=1,
         sequence_length=local.longest,
-        learning_rate=settings.learning_rate or _RATES[settings.method],
+        learning_rate=_RATES[settings.method] if settings.learning_rate is None else settings.learning_rate,
         warmup_steps=max(1, settings.steps // 20),
         weight_decay=0.0,
         precision="bf16",

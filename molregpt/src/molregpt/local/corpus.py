@@ -7,14 +7,16 @@ alone: shards can be written in any order, and again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from molregpt.database import Database
+from molregpt.database import Database, digest_pairs
 from molregpt.local.facts import state_facts
 from molregpt.local.language import ANSWERS, COUNT, REWRITE, SPELL, TASKS, fill_slots
 from molregpt.local.settings import CorpusConfig
@@ -77,7 +79,8 @@ def write_pair_shards(
             if example is not None:
                 yield put_before(example, prefix)
 
-    provenance = f"pairs {pool.digest} {len(names)} {sorted(asdict(config).items())} {hash_vocabulary(vocabulary)}"
+    made_of = f"{digest_pairs(pairs)} among {pool.digest} named {_digest_lines(map('='.join, sorted(names.items())))}"
+    provenance = f"pairs {made_of} {sorted(asdict(config).items())} {hash_vocabulary(vocabulary)}"
     if prefix:
         provenance += f" {list(prefix)}"
     return write_shards(folder, blocks, examples, provenance=provenance)
@@ -224,7 +227,8 @@ def write_molecule_shards(
                 if example is not None:
                     yield example
 
-    provenance = f"molecules {len(smiles)} {len(names)} {sorted(asdict(config).items())} {hash_vocabulary(vocabulary)}"
+    made_of = f"{_digest_lines(smiles)} named {_digest_lines(map('='.join, sorted(names.items())))}"
+    provenance = f"molecules {made_of} {sorted(asdict(config).items())} {hash_vocabulary(vocabulary)}"
     return write_shards(folder, blocks, examples, provenance=provenance)
 
 
@@ -242,9 +246,14 @@ def respell(smiles: str, seed: int) -> str:
     return str(Chem.MolToSmiles(Chem.RenumberAtoms(molecule, order), canonical=False))
 
 
+def _digest_lines(lines: Iterable[str]) -> str:
+    """A short digest of lines in their order, for provenance."""
+    digest = hashlib.sha256()
+    for line in lines:
+        digest.update(f"{line}\n".encode())
+    return digest.hexdigest()[:16]
+
+
 def hash_vocabulary(vocabulary: Vocabulary) -> str:
     """A short digest of a vocabulary, for provenance."""
-    import hashlib
-    import json
-
     return hashlib.sha256(json.dumps(vocabulary.to_json(), sort_keys=True).encode()).hexdigest()[:16]

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from molregpt.data.table import CHEBI20_COLUMNS, read_table, single_backslashes
+from molregpt.data.table import CHEBI20_COLUMNS, is_line_key, line_key, read_table, single_backslashes
 from molregpt.errors import InputError
 from unitlm.append_only import AppendOnlyLines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
     from pathlib import Path
     from types import FrameType, TracebackType
     from typing import Self
@@ -80,7 +80,7 @@ def read_molecules(path: Path) -> list[tuple[str, str]]:
     key_at, smiles_at = table.find(CHEBI20_COLUMNS.key), table.require(CHEBI20_COLUMNS.smiles)
     return [
         (
-            (row.cells[key_at].strip() if key_at is not None else "") or f"row-{row.number}",
+            (row.cells[key_at].strip() if key_at is not None else "") or line_key(row.number),
             single_backslashes(table.cell(row, smiles_at)),
         )
         for row in table.rows
@@ -117,16 +117,17 @@ def build_names(
     failures_path = out.with_name(f"{out.stem}.failed.tsv")
     with _AppendedTable(out, _NAMES_HEADER) as names, _AppendedTable(failures_path, _FAILURES_HEADER) as failures:
         skipped = len(names.keys) + len(failures.keys)
-        waiting: dict[str, str] = {}
+        waiting: dict[str, tuple[str, str]] = {}
         for key, text in smiles:
-            if key not in names.keys and key not in failures.keys:
-                waiting.setdefault(key, text)
-        _name_rows(waiting, names, failures, partial(_attempt, namer, timeout_s), workers)
+            same = _identify(key, text)
+            if same not in names.keys and same not in failures.keys:
+                waiting.setdefault(same, (key, text))
+        _name_rows(waiting.values(), names, failures, partial(_attempt, namer, timeout_s), workers)
         return NamesSummary(out, failures_path, len(names.keys), len(failures.keys), skipped)
 
 
 def _name_rows(
-    waiting: Mapping[str, str],
+    waiting: Collection[tuple[str, str]],
     names: _AppendedTable,
     failures: _AppendedTable,
     attempt: Callable[[str], Naming],
@@ -138,10 +139,10 @@ def _name_rows(
 
     with ProcessPoolExecutor(workers) as pool:
         # The workers are forked by the first task, before the progress bar has started a thread of its own.
-        namings = pool.map(attempt, waiting.values(), chunksize=_CHUNK)
+        namings = pool.map(attempt, [text for _, text in waiting], chunksize=_CHUNK)
         columns = (*Progress.get_default_columns(), MofNCompleteColumn())
         with Progress(*columns, console=messages(), transient=True) as progress:
-            rows = zip(waiting.items(), namings, strict=True)
+            rows = zip(waiting, namings, strict=True)
             try:
                 for (key, smiles), naming in progress.track(rows, total=len(waiting), description="names"):
                     if naming.name:
@@ -152,6 +153,11 @@ def _name_rows(
                 # Else an interrupted run would first name all the rest, which nobody would then write.
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
+
+
+def _identify(key: str, smiles: str) -> str:
+    """What tells a molecule from others: its key, or itself where the key only says on which line it was."""
+    return smiles if is_line_key(key) else key
 
 
 class _TimedOut(BaseException):
@@ -190,7 +196,7 @@ class _AppendedTable:
     """A table that one process at a time adds rows to.
 
     Attributes:
-        keys: The first cells of its rows.
+        keys: What its rows are known by, see `_identify`.
     """
 
     def __init__(self, path: Path, header: Sequence[str]) -> None:
@@ -207,7 +213,7 @@ class _AppendedTable:
             raise InputError(f"{path}, line 1: not a table of {list(header)}, but of {found.split()}")
         if not self._lines.found:
             self._lines.append(expected)
-        self.keys = {row.partition("\t")[0] for row in rows}
+        self.keys = {_identify(*row.split("\t")[:2]) for row in rows}
 
     def __enter__(self) -> Self:
         return self
@@ -220,4 +226,4 @@ class _AppendedTable:
     def append(self, *cells: str) -> None:
         """Write a row; white space in a cell, tabs and newlines among it, becomes single spaces."""
         self._lines.append("\t".join(" ".join(cell.split()) for cell in cells))
-        self.keys.add(cells[0])
+        self.keys.add(_identify(*cells[:2]))

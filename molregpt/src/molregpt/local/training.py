@@ -21,6 +21,7 @@ from molregpt.console import messages
 from molregpt.data.table import read_names, read_pairs
 from molregpt.database import Database, join_tables
 from molregpt.errors import InputError
+from molregpt.files import make_folder
 from molregpt.local.corpus import write_molecule_shards, write_pair_shards
 from molregpt.local.facts import state_facts
 from molregpt.local.language import ALL_TASKS, SMILES_PIECES, TEXT_PIECES, build_vocabulary
@@ -73,7 +74,7 @@ def train_local(
     Raises:
         InputError: A table cannot be read, the run was begun with other inputs, or it was told to stop.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     pairs = join_tables([(table.name, read_pairs(table)) for table in tables])
     watched = read_pairs(held_out)
     smiles = [smiles for _, smiles in read_molecules(molecules)] if molecules else []
@@ -99,9 +100,7 @@ def train_local(
         model.load_state_dict(begun.decoder.state_dict())
     else:
         model.reset_parameters(torch.Generator().manual_seed(settings.course.seed))
-    recital_steps = settings.course.recital_steps
-    if recital_steps is None:
-        recital_steps = 0 if begun else RECITAL_STEPS
+    recital_steps = _count_recital_steps(settings, from_scratch=begun is None)
     if recital_steps:
         _learn_to_copy(model, recital_steps, vocabulary, out, settings)
     run = train_config(settings)
@@ -119,6 +118,12 @@ def train_local(
     if begun:
         card["base"] = begun.digest
     return pack_model(out / "model", load_model(result.checkpoint, part="average"), vocabulary, card)
+
+
+def _count_recital_steps(settings: TrainSettings, *, from_scratch: bool) -> int:
+    """Steps in which copying is learned: as many as are asked for, and by default only for a model from scratch."""
+    asked = settings.course.recital_steps
+    return (RECITAL_STEPS if from_scratch else 0) if asked is None else asked
 
 
 def _learn_to_copy(model: Decoder, steps: int, vocabulary: Vocabulary, out: Path, settings: TrainSettings) -> None:
@@ -175,11 +180,19 @@ def train_config(settings: TrainSettings, device: str = "auto") -> TrainConfig:
     )
 
 
-def estimate_local(settings: TrainSettings, machines: DryRun) -> Estimate:
-    """Count what the training would cost, if the vocabulary takes all the pieces that it may."""
+def estimate_local(settings: TrainSettings, machines: DryRun, base: Path | None = None) -> Estimate:
+    """Count what the training would cost, recitals among it, if the vocabulary takes all the pieces that it may.
+
+    Raises:
+        InputError: `base` is no model.
+    """
+    run = train_config(settings, "cuda")
+    run = replace(run, steps=run.steps + _count_recital_steps(settings, from_scratch=base is None))
+    if base is not None:
+        return estimate_run("local model", load_local_model(base).decoder.config, run, machines)
     without = Vocabulary.build([Bytes("text"), Bytes("smiles")], ALL_TASKS)
     size = without.size - sum(alphabet.size for alphabet in without.alphabets.values()) + TEXT_PIECES + SMILES_PIECES
-    return estimate_run("local model", model_config(settings, size), train_config(settings, "cuda"), machines)
+    return estimate_run("local model", model_config(settings, size), run, machines)
 
 
 def pack_model(folder: Path, model: Decoder, vocabulary: Vocabulary, card: Mapping[str, Json]) -> Path:

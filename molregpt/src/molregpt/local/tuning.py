@@ -87,8 +87,10 @@ def tune_ranking(folder: Path, tables: Sequence[Path], held_out: Path, *, rows: 
         seed: Seed of the candidates.
 
     Raises:
-        InputError: A table or the model cannot be read, or no held-out pair has candidates.
+        InputError: A table or the model cannot be read, `rows` is not positive, or no held-out pair has candidates.
     """
+    if rows < 1:
+        raise InputError(f"tuning needs at least one held-out pair, not {rows}")
     model = load_local_model(folder)
     pool = Database(join_tables([(table.name, read_pairs(table)) for table in tables]))
     structures = Structures.beside(pool)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from molregpt.errors import InputError
 from molregpt.evaluation.options import EvaluationOptions
-from molregpt.records import Direction
+from molregpt.records import Direction, Usage
 from molregpt.report.page import write_page
 from molregpt.report.views import TITLES, Fact, MetricView, SampleView, view_metrics, view_provenance, view_row
 
@@ -75,6 +75,7 @@ def make_samples(
     from molregpt.data.shipped import sample_pairs
     from molregpt.database import open_database
     from molregpt.evaluation.evaluate import evaluate_pairs
+    from molregpt.evaluation.run import total_usage
     from molregpt.report.run_report import write_run_report
 
     pairs = sample_pairs()
@@ -82,11 +83,12 @@ def make_samples(
         raise InputError(f"a page shows 1 to {len(pairs)} samples, not {count}")
     database = open_database()
     options = EvaluationOptions(shots=shots)
-    evaluations = []
+    evaluations: list[Evaluation] = []
     directions: tuple[Direction, ...] = ("mol2cap", "cap2mol")
     for direction in directions:
         folder = out / direction
-        evaluation = evaluate_pairs(direction, pairs, database, folder, backend, options, settings)
+        spent = sum((total_usage(evaluation.rows) for evaluation in evaluations), Usage())
+        evaluation = evaluate_pairs(direction, pairs, database, folder, backend, options, settings, spent)
         write_run_report(folder / "report.html", evaluation, database)
         evaluations.append(evaluation)
     _write_samples_page(out / "index.html", evaluations, database, count, seed)

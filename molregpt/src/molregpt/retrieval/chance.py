@@ -30,7 +30,7 @@ class RandomRetriever:
     def retrieve(self, query: str, count: int, exclude: frozenset[int] = NO_ROWS) -> list[Example]:
         """See `Retriever`; the same query always draws the same pairs, in whatever order queries come."""
         # Seeded by the query itself, so that a resumed run draws what an uninterrupted one would have drawn.
-        digest = hashlib.sha256(f"{self._seed}\n{query}".encode()).digest()
+        digest = hashlib.sha256(f"{self._seed}\n{query}".encode(errors="surrogatepass")).digest()
         generator = random.Random(digest)  # noqa: S311 - a draw of examples, not a secret
         wanted = min(count + len(exclude), len(self._pairs))
         rows = [row for row in generator.sample(range(len(self._pairs)), wanted) if row not in exclude]

@@ -7,12 +7,12 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from molregpt.asking import Found, find_neighbours
-from molregpt.backends import create_backend, name_backend
+from molregpt.backends import ServerBackend, create_backend, name_backend
 from molregpt.errors import InputError
 from molregpt.prompts import render_prompt
 from molregpt.records import Question
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from molregpt.backends import Backend, BackendOptions
     from molregpt.database import Database
+    from molregpt.prompts import Prompt
     from molregpt.records import Answer, Direction, Origin
     from molregpt.retrieval.options import RetrievalOptions
     from molregpt.web.settings import Limits
@@ -129,7 +130,7 @@ class Desk:
         answer = self._runner.run(self._backend.answer(question))
         answered_s = time.perf_counter() - began - retrieved_s
         molecule, caption = (query, answer.text) if direction == "mol2cap" else (answer.text, query)
-        prompt = render_prompt(question, self._settings.prompt)
+        prompt = self._show_prompt(question)
         return render_page(
             "asked.html.j2",
             {
@@ -160,6 +161,13 @@ class Desk:
                 ],
             },
         )
+
+    def _show_prompt(self, question: Question) -> Prompt:
+        """The prompt that was sent, or would be to a chat model; but for an identity that the model wrote itself."""
+        if isinstance(self._backend, ServerBackend):
+            return self._backend.render(question)
+        # No budget holds for what is not sent.
+        return render_prompt(question, replace(self._settings.prompt, token_budget=None))
 
     def _telling_words(self, text: str) -> frozenset[str]:
         """Tokens of a description but for those that a fifth of all descriptions hold: they tell nothing."""
