@@ -37,6 +37,7 @@ from unitlm.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from unitlm.data import read_ahead
 from unitlm.distributed import join_processes
 from unitlm.ema import WeightAverage
+from unitlm.errors import DivergedError
 from unitlm.files import Json, write_json
 from unitlm.optimizer import Optimizers
 from unitlm.precision import choose_precision
@@ -100,7 +101,7 @@ def train_encoder(settings: EncoderSettings) -> EncoderResult:
         InputError: labels and audio do not fit, the folder holds another run, or is in use.
         speechunits.errors.InputError: labels or an audio file cannot be read.
         unitlm.errors.InputError: the run folder is damaged, or there is no such device.
-        FloatingPointError: the loss or the gradient was not finite five times in a row; such steps change no weight.
+        DivergedError: the loss or the gradient was not finite five times in a row; such steps change no weight.
     """
     course, out = settings.course, settings.out
     data = read_labels(settings.labels, settings.audio_folder, course.held_out_share)
@@ -200,9 +201,7 @@ class _Trainer:
         """Leave the weights as they are: one batch in thousands can have a gradient that is not a number."""
         self._skipped += 1
         if self._skipped >= _SKIPPED_IN_A_ROW:
-            raise FloatingPointError(
-                f"step {self.step}: loss {loss}, gradient norm {norm}, and so {self._skipped} times"
-            )
+            raise DivergedError(f"step {self.step}: loss {loss}, gradient norm {norm}, and so {self._skipped} times")
         for weight in self._weights.values():
             weight.grad = None
 

@@ -36,7 +36,7 @@ from speechunits.codecs.speech_codec.telling import tell
 from speechunits.devices import require_device
 from speechunits.encoders.batched import BatchedEncoder
 from speechunits.encoders.load import load_encoder
-from speechunits.errors import InputError
+from speechunits.errors import DivergedError, InputError
 from speechunits.precision import has_bf16
 
 _CLIP_NORM = 5.0
@@ -58,7 +58,7 @@ def train_speech_codec(settings: CodecTraining, list_path: Path, out: Path) -> P
     Raises:
         InputError: the list, a file of it or the codec to go on from cannot be used, or `out` holds another run or is
             in use; the listener cannot be loaded, or SwiftF0 is not installed, from which a source is learned.
-        FloatingPointError: the loss is not finite; the state on disk is from before that.
+        DivergedError: the loss is not finite; the state on disk is from before that.
     """
     base = read_codec(Path(settings.base)) if settings.base else None
     if base is not None:
@@ -366,4 +366,4 @@ def _mix(seed: int, step: int) -> int:
 def _require_finite(figures: dict[str, Tensor], step: int) -> None:
     for name, value in figures.items():
         if not math.isfinite(float(value)):
-            raise FloatingPointError(f"step {step}: {name} is {float(value)}")
+            raise DivergedError(f"step {step}: {name} is {float(value)}; a lower learning rate may help")
