@@ -79,7 +79,7 @@ def write_pair_shards(
             if example is not None:
                 yield put_before(example, prefix)
 
-    made_of = f"{digest_pairs(pairs)} among {pool.digest} named {_digest_lines(map('='.join, sorted(names.items())))}"
+    made_of = f"{digest_pairs(pairs)} among {pool.digest} named {_digest_names(names)}"
     provenance = f"pairs {made_of} {sorted(asdict(config).items())} {hash_vocabulary(vocabulary)}"
     if prefix:
         provenance += f" {list(prefix)}"
@@ -227,7 +227,7 @@ def write_molecule_shards(
                 if example is not None:
                     yield example
 
-    made_of = f"{_digest_lines(smiles)} named {_digest_lines(map('='.join, sorted(names.items())))}"
+    made_of = f"{_digest_lines(smiles)} named {_digest_names(names)}"
     provenance = f"molecules {made_of} {sorted(asdict(config).items())} {hash_vocabulary(vocabulary)}"
     return write_shards(folder, blocks, examples, provenance=provenance)
 
@@ -244,6 +244,10 @@ def respell(smiles: str, seed: int) -> str:
         return smiles
     order = np.random.default_rng(seed).permutation(molecule.GetNumAtoms()).tolist()
     return str(Chem.MolToSmiles(Chem.RenumberAtoms(molecule, order), canonical=False))
+
+
+def _digest_names(names: Mapping[str, str]) -> str:
+    return _digest_lines(map("=".join, sorted(names.items())))
 
 
 def _digest_lines(lines: Iterable[str]) -> str:

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import cast
 
 from polyvoice.ablations.plan import STAGES, Plan, PlanParts, Variant
-from polyvoice.errors import InputError
+from polyvoice.errors import INPUT_ERRORS, InputError
+from polyvoice.stages.preparation import digest_files
 from polyvoice.stages.stage_folder import read_stage
-from speechunits.errors import InputError as SpeechUnitsInputError
-from unitlm.errors import InputError as UnitLMInputError
 from unitlm.files import Json, read_json, write_json, write_text
 from unitlm.metrics import read_metrics
 
@@ -166,7 +165,7 @@ class _Work:
         print(f"{self.variant.name}: polyvoice {' '.join(words)}", file=sys.stderr, flush=True)
         try:
             self.run(words)
-        except (InputError, SpeechUnitsInputError, UnitLMInputError) as error:
+        except INPUT_ERRORS as error:
             raise InputError(f"variant {self.variant.name!r}: {error}") from error
 
 
@@ -188,13 +187,7 @@ def _digest_content(part: Path) -> str:
     Of a run's folder only the finished stage counts.
     """
     model = part / "model"
-    root = model if model.is_dir() else part
-    files = [root] if root.is_file() else sorted(path for path in root.rglob("*") if path.is_file())
-    digest = hashlib.sha256()
-    for path in files:
-        with path.open("rb") as stream:
-            digest.update(str(path.relative_to(root)).encode() + hashlib.file_digest(stream, "sha256").digest())
-    return digest.hexdigest() if files else ""
+    return digest_files(model if model.is_dir() else part)
 
 
 def _digest(*words: str) -> str:

@@ -9,15 +9,13 @@ from importlib import import_module
 from io import StringIO
 from typing import Any, Protocol, cast
 
-import speechunits.errors
 import unitlm.errors
-from polyvoice.errors import InputError
+from polyvoice.errors import INPUT_ERRORS
 
 INPUT_ERROR = 2
 OUR_FAULT = 1
 INTERRUPTED = 130
 
-INPUT_ERRORS = (InputError, speechunits.errors.InputError, unitlm.errors.InputError)
 
 COMMANDS = (
     "translate",

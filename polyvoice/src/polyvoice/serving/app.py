@@ -19,9 +19,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-import speechunits.errors
-import unitlm.errors
-from polyvoice.errors import InputError
+from polyvoice.errors import INPUT_ERRORS
 from polyvoice.pipeline.join import Spoken, lay_pieces
 from polyvoice.pipeline.timing import Stopwatch
 from polyvoice.provenance import encode_pcm, encode_speech, open_wav_stream
@@ -161,7 +159,7 @@ class Service:
             if order.stream:
                 return _PieceStream(self._model.system.rate_hz, order, first, parts, deadline, visit)
             samples = np.concatenate([first, *await _wait(_collect(parts), request, deadline)])
-        except (InputError, speechunits.errors.InputError, unitlm.errors.InputError) as error:
+        except INPUT_ERRORS as error:
             raise RefusedError(400, str(error), param="file", code="bad_audio") from error
         spoken = Waveform(samples, self._model.system.rate_hz)
         content = await asyncio.to_thread(encode_speech, spoken, order.file_format)
@@ -221,7 +219,7 @@ class _PieceStream(StreamingResponse):
                 await super().__call__(scope, receive, send)
         except TimeoutError:
             self._visit.leave(504)
-        except (InputError, speechunits.errors.InputError, unitlm.errors.InputError):
+        except INPUT_ERRORS:
             self._visit.leave(400)
         except Exception as error:
             self._visit.leave(_CLIENT_GONE if isinstance(error, ClientDisconnect) else 500)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polyvoice.errors import InputError
+from polyvoice.stages.preparation import digest_files
 from polyvoice.stages.stage_folder import VOCABULARY, StageCard, read_stage
 from polyvoice.tasks import Direction, languages_of
 from unitlm.carrying import carry_weights
@@ -53,10 +53,7 @@ class Base:
     @cached_property
     def digest(self) -> str:
         """Of everything in its folder."""
-        digest = hashlib.sha256()
-        for path in sorted(self.folder.iterdir()):
-            digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
-        return digest.hexdigest()[:16]
+        return digest_files(self.folder)[:16]
 
     def check_data(self, units: UnitsInfo, codes: CodesInfo | None) -> None:
         """Raise InputError unless the data's units and codes are those that the model knows."""

@@ -13,11 +13,9 @@ from typing import TYPE_CHECKING
 
 import gradio
 
-import speechunits.errors
-import unitlm.errors
 from polyvoice.bundle.shipped import shipped_recordings
 from polyvoice.corpus.manifest import read_manifest
-from polyvoice.errors import InputError
+from polyvoice.errors import INPUT_ERRORS, InputError
 from polyvoice.samples.views import name_direction
 from polyvoice.web.translating import Wish, show_problem, translate_for_page
 
@@ -104,7 +102,7 @@ def build_page(
             way = ways[direction]
             wish = Wish(Path(recording), way.source, way.target, Path(voice) if voice else None, int(seed or 0))
             made = translate_for_page(translator, wish, limits, lambda share: progress(share, "translating"))
-        except (InputError, speechunits.errors.InputError, unitlm.errors.InputError) as error:
+        except INPUT_ERRORS as error:
             made = show_problem(error)
         return _FRAME.format(page=escape(made))
 

@@ -6,7 +6,7 @@ wanted. A model that learns to keep voices needs many, and `corpus voices` makes
 
 from __future__ import annotations
 
-from itertools import combinations
+from itertools import chain, combinations
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -45,12 +45,13 @@ def mix_voices(folder: Path, out: Path, count: int, seed: int = 0) -> list[str]:
         )
     chance = Random(seed)  # noqa: S311  # a corpus, not a secret
     out.mkdir(parents=True, exist_ok=True)
+    drawn = chance.sample(couples, count)
+    styles = {voice: read_styles(folder / f"{voice}.bin") for voice in sorted({*chain.from_iterable(drawn)})}
     names = []
-    for first, second in chance.sample(couples, count):
+    for first, second in drawn:
         share = chance.randint(_LEAST_SHARE, 100 - _LEAST_SHARE)
         name = name_mix({first: share, second: 100 - share})
-        ours, others = (read_styles(folder / f"{voice}.bin") for voice in (first, second))
-        styles = others + share / 100 * (ours - others)
-        write_atomically(out / f"{name}.bin", styles.astype("<f4").tobytes())
+        mixed = styles[second] + share / 100 * (styles[first] - styles[second])
+        write_atomically(out / f"{name}.bin", mixed.astype("<f4").tobytes())
         names.append(name)
     return names

@@ -188,29 +188,30 @@ def write_pair_shards(
 
 def _can_show(pair: SpokenPair, vocabulary: Vocabulary, settings: CorpusSettings) -> bool:
     """Whether a pair has what one of the tasks that are learned needs."""
-    way = Direction(pair.source.language, pair.target.language)
     return any(
-        getattr(settings, exercise.share) > 0
-        and can_write(exercise.task(way), vocabulary)
-        and complete(exercise.read(pair)) is not None
+        getattr(settings, exercise.share) > 0 and _pose(exercise, pair, vocabulary) is not None
         for exercise in EXERCISES
     )
+
+
+def _pose(exercise: Exercise, pair: SpokenPair, vocabulary: Vocabulary) -> tuple[Task, Values] | None:
+    """An exercise's task with the content of its slots; None where the pair or the vocabulary lacks something."""
+    task = exercise.task(Direction(pair.source.language, pair.target.language))
+    values = complete(exercise.read(pair)) if can_write(task, vocabulary) else None
+    return None if values is None else (task, values)
 
 
 def make_examples(
     pair: SpokenPair, vocabulary: Vocabulary, settings: CorpusSettings, number: int, row: int
 ) -> Iterator[Example]:
     """The tasks that one pair shows in pass `number`."""
-    way = Direction(pair.source.language, pair.target.language)
     chance = np.random.default_rng([settings.corpus_seed, number, row])
     draws = chance.random((len(EXERCISES), 2))  # for all tasks, so that one that cannot be shown moves no other
     for exercise, (show, disturb) in zip(EXERCISES, draws, strict=True):
-        task = exercise.task(way)
-        if show >= getattr(settings, exercise.share) or not can_write(task, vocabulary):
+        posed = _pose(exercise, pair, vocabulary) if show < getattr(settings, exercise.share) else None
+        if posed is None:
             continue
-        values = complete(exercise.read(pair))
-        if values is None:
-            continue
+        task, values = posed
         slot = _NOISED.get(exercise.share)
         if slot is not None and disturb < settings.noise_share:
             clusters = vocabulary.alphabets[UNITS].size
