@@ -4,17 +4,27 @@ A row's tokens lie in slots 0..length-1. A step writes its keys and values behin
 says by `advance` how many of them count. Slots at or beyond a row's length may hold leftovers (padding of a prefill,
 rejected drafts): no query sees them, because a query at slot t sees slots up to t only and a slot is always rewritten
 before a query reaches it.
+
+Rows that go on from one prompt may share it: `select` then copies it to the first of them only, and code that knows
+`homes` and `shared` (`unitlm.engine`) reads it there, so that it comes from memory once for all of them. For everybody
+else it is copied to the others as soon as they are written to.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import copy
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from unitlm.errors import InputError
 from unitlm.model import Mask, ModelConfig, pair_up
+
+SHARED_MULTIPLE = 16
+"""Slots are shared in so many at a time: compiled attention scores as many together, and where it cuts decides how it
+rounds."""
 
 
 class KeyValueCache:
@@ -24,6 +34,8 @@ class KeyValueCache:
         capacity: Slots per row.
         lengths: Tokens that each row holds, int64 [B], on the device: positions never need a host round trip.
         extent: The host's upper bound on `lengths`; attention reads no further.
+        homes: The row in which each row's first slots lie, int64 [B], on the host.
+        shared: How many slots those are, int64 [B], on the host; 0 where a row has all of its own.
     """
 
     def __init__(
@@ -47,8 +59,7 @@ class KeyValueCache:
                 Otherwise only the slots in use are read, which is what a CPU wants.
         """
         shape = (config.layers, batch, config.key_value_heads, capacity, config.head_width)
-        self.keys = torch.zeros(shape, device=device, dtype=dtype)
-        self.values = torch.zeros(shape, device=device, dtype=dtype)
+        self.keys, self.values = (make_zeros(shape, torch.device(device), dtype) for _ in range(2))
         self.capacity = capacity
         self.static = static
         self.lengths = torch.zeros(batch, dtype=torch.int64, device=device)
@@ -56,9 +67,11 @@ class KeyValueCache:
         # While all rows are known to be equally long, a step is one slice copy instead of a scatter.
         self._aligned = True
         self._slots = torch.arange(capacity, device=device)
+        self._share_nothing()
 
     def write(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Store a step's `key` and `value` [B, G, S, C] behind each row; return all slots to attend to [B, G, T, C]."""
+        self._own()
         steps = key.shape[2]
         window = self._window(steps)
         keys, values = self.keys[layer], self.values[layer]
@@ -115,20 +128,32 @@ class KeyValueCache:
 
     def truncate(self, lengths: Tensor) -> None:
         """Forget the tokens of each row from `lengths` [B] on."""
+        if self._shares and bool((lengths < self.shared).any()):
+            self._own()
         self.lengths = torch.minimum(self.lengths, lengths)
         self.extent = int(self.lengths.max())
         self._aligned = bool((self.lengths == self.extent).all())
 
     def select(self, rows: Tensor) -> None:
         """Let row i become a copy of the old row `rows[i]` [B'], as beam search and the end of a row need it."""
-        self.keys, self.values = self._select(self.keys, rows), self._select(self.values, rows)
+        self._own()
         self.lengths = self.lengths.index_select(0, rows)
+        self._share_nothing()
+        if self.lengths.device.type == "cpu":  # where memory is what decoding waits for
+            first: dict[int, int] = {}
+            self.homes = torch.tensor([first.setdefault(row, place) for place, row in enumerate(rows.tolist())])
+            whole = self.lengths // SHARED_MULTIPLE * SHARED_MULTIPLE
+            self.shared = torch.where(self.homes == torch.arange(len(rows)), 0, whole)
+            self._shares = bool(self.shared.any())
+        self.keys, self.values = self._select(self.keys, rows), self._select(self.values, rows)
 
     def reorder(self, rows: Tensor, first: int) -> None:
         """Let row i go on as the old row `rows[i]` [B], as `select` does, where both hold the same before slot `first`.
 
         Hypotheses of one prompt differ in the little that they have written; the prompt need not be copied.
         """
+        if self._shares and int(self.shared.max()) > first:  # what lies in another row cannot be copied from this one
+            self._own()
         for slots in (self.keys, self.values):
             slots[:, :, :, first : self.extent] = slots[:, :, :, first : self.extent].index_select(1, rows)
         self.lengths = self.lengths.index_select(0, rows)
@@ -144,10 +169,39 @@ class KeyValueCache:
         return other
 
     def _select(self, slots: Tensor, rows: Tensor) -> Tensor:
-        """Rows of keys or values; what nobody has written yet is not copied."""
-        selected = slots.new_zeros((slots.shape[0], len(rows), *slots.shape[2:]))
-        selected[:, :, :, : self.extent] = slots[:, :, :, : self.extent].index_select(1, rows)
+        """Rows of keys or values; what nobody has written yet and what is shared is not copied."""
+        selected = make_zeros((slots.shape[0], len(rows), *slots.shape[2:]), slots.device, slots.dtype)
+        sharing = self.shared > 0
+        for chosen, first in ((~sharing, 0), (sharing, self._least_shared())):
+            places = chosen.nonzero().squeeze(1).to(rows.device)
+            part = slots[:, :, :, first : self.extent].index_select(1, rows[places])
+            selected[:, :, :, first : self.extent].index_copy_(1, places, part)
         return selected
+
+    def _least_shared(self) -> int:
+        return min((count for count in self.shared.tolist() if count), default=0)
+
+    def _own(self) -> None:
+        """Give every row the slots that it shares."""
+        if not self._shares:
+            return
+        for row in self.shared.nonzero().squeeze(1).tolist():
+            home, count = int(self.homes[row]), int(self.shared[row])
+            for slots in (self.keys, self.values):
+                slots[:, row, :, :count] = slots[:, home, :, :count]
+        self._share_nothing()
+
+    def _share_nothing(self) -> None:
+        self.homes = torch.arange(len(self.lengths))
+        self.shared = torch.zeros_like(self.homes)
+        self._shares = False
 
     def _window(self, steps: int) -> int:
         return self.capacity if self.static else self.extent + steps
+
+
+def make_zeros(shape: Sequence[int], device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Zeros; on the host, memory that nobody touches is never really taken, which most of a cache's capacity is not."""
+    if device.type == "cpu" and dtype == torch.float32:
+        return torch.from_numpy(np.zeros(shape, np.float32))
+    return torch.zeros(tuple(shape), device=device, dtype=dtype)

@@ -72,7 +72,7 @@ def _fold(writer: VectorWriter, first: ir.Value, second: ir.Value, width: int) -
 
 
 def make_blend(vectors: int) -> Callable[..., None]:
-    """A numba function that sums values by their weights, over so many vectors of 16 columns.
+    """A numba function that adds values by their weights to a result, over so many vectors of 16 columns.
 
     It takes five integers: the addresses of weights, first value and result, the distance of values in bytes, and the
     number of slots.
@@ -81,7 +81,7 @@ def make_blend(vectors: int) -> Callable[..., None]:
     @vector_function
     def blend(writer: VectorWriter, _: types.Type, numbers: list[ir.Value]) -> None:
         weights, value, result, stride, slots = numbers
-        totals = writer.zeros(FLOATS, vectors)
+        totals = [writer.variable(writer.load(result, FLOATS, index * VECTOR_BYTES)) for index in range(vectors)]
         with writer.loop(slots) as slot:
             weight = writer.spread(writer.load(writer.add(weights, writer.times(slot, 4)), FLOAT), FLOATS)
             here = writer.add(value, writer.builder.mul(slot, stride))

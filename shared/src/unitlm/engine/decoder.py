@@ -135,7 +135,7 @@ class PackedDecoder:
         places = self._places(hidden.shape[0], hidden.shape[1], prompt, cache)
         real = np.arange(hidden.shape[1]) < np.array(lengths)[:, None]
         chosen = real.reshape(-1)
-        places = Places(places.rows[chosen], places.slots[chosen], places.visible[chosen])
+        places = Places(*(each[chosen] for each in places))
         return real, self.run(hidden.numpy()[real], places, cache)
 
     def _places(self, batch: int, steps: int, prompt: Tensor | None, cache: KeyValueCache) -> Places:
@@ -149,7 +149,7 @@ class PackedDecoder:
         visible = slots + 1
         if prompt is not None:  # the positions of a prompt see all of it
             visible = np.where(prompt.numpy(), np.maximum(visible, prompt.sum(dim=1).numpy()[:, None]), visible)
-        return Places(np.repeat(np.arange(batch), steps), slots.reshape(-1), visible.reshape(-1))
+        return place(cache, np.repeat(np.arange(batch), steps), slots.reshape(-1), visible.reshape(-1))
 
     def run(self, hidden: Floats, places: Places, cache: KeyValueCache) -> Floats:
         """Run the blocks over embedded positions [M, D], which are left as they are; hidden states [M, D]."""
@@ -222,6 +222,11 @@ class PackedDecoder:
         tables = rotary_angles(positions, self.config.head_width, self.config.rope_base, torch.float32)
         cosines, sines = (table[0, 0, :, :half].contiguous().numpy() for table in tables)
         return cosines, sines
+
+
+def place(cache: KeyValueCache, rows: Ints, slots: Ints, visible: Ints) -> Places:
+    """Positions at slots of the cache's rows, which see so many slots each; int64 [M] each."""
+    return Places(rows, slots, visible, cache.homes.numpy()[rows], cache.shared.numpy()[rows])
 
 
 def make_scratch(positions: int, width: int) -> Scratch:

@@ -97,11 +97,15 @@ class Places(NamedTuple):
         rows: Its row of the cache.
         slots: Its slot there, which is also its rotary position.
         visible: How many slots of its row it sees.
+        homes: The row in which the first of them lie (`unitlm.cache`).
+        shared: How many those are, a multiple of `SLOTS`; 0 where all lie in its own row.
     """
 
     rows: Ints
     slots: Ints
     visible: Ints
+    homes: Ints
+    shared: Ints
 
 
 @compiled
@@ -310,7 +314,7 @@ def soften(scores: Floats, scale: np.float32) -> np.float32:
 
 @compiled
 def blend(weights: Floats, values: Floats, result: Floats) -> None:
-    """Sum values [T, C] by the weights of the first slots [at most T]."""
+    """Add values [T, C] by the weights of the first slots [at most T] to the result [C]."""
     width, stride = result.shape[0], values.strides[0]
     column = 0
     while column + 4 * LANES <= width:
@@ -322,7 +326,7 @@ def blend(weights: Floats, values: Floats, result: Floats) -> None:
         _blend_one(values, (at[0], at[1], at[2], stride, weights.shape[0]))
         column += LANES
     for rest in range(column, width):
-        total = np.float32(0.0)
+        total = result[rest]
         for slot in range(weights.shape[0]):
             total += weights[slot] * values[slot, rest]
         result[rest] = total
@@ -334,20 +338,25 @@ def attend(
 ) -> None:
     """Attention of the queries in `projected` over what each position sees; `out` is [M, H * C] or wider.
 
-    Members take queries in turn: later positions of a prompt see more.
+    Members take queries in turn: later positions of a prompt see more. A head's positions come one after the other, so
+    that the keys and values that they share stay in the processor's cache.
     """
-    width = heads.width
+    width, positions = heads.width, projected.shape[0]
     in_group = heads.queries // heads.groups
     scale = np.float32(1.0 / math.sqrt(width))
     scores = np.empty(keys.shape[2], np.float32)
-    for item in range(member.place, projected.shape[0] * heads.queries, member.members):
-        position, head = item // heads.queries, item % heads.queries
-        row, visible = places.rows[position], places.visible[position]
+    for item in range(member.place, positions * heads.queries, member.members):
+        position, head = item % positions, item // positions
+        row, home, group = places.rows[position], places.homes[position], head // in_group
+        visible, shared = places.visible[position], places.shared[position]
         start, stop = head * width, (head + 1) * width
-        score(projected[position, start:stop], keys[row, head // in_group], visible, scores)
+        query, result = projected[position, start:stop], out[position, start:stop]
+        score(query, keys[home, group], shared, scores)
+        score(query, keys[row, group, shared:], visible - shared, scores[shared:])
         total = soften(scores[:visible], scale)
-        result = out[position, start:stop]
-        blend(scores[:visible], values[row, head // in_group], result)
+        result[:] = np.float32(0.0)
+        blend(scores[:shared], values[home, group], result)
+        blend(scores[shared:visible], values[row, group, shared:], result)
         for column in range(width):
             result[column] /= total
 

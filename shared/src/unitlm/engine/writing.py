@@ -10,8 +10,7 @@ from torch import Tensor
 
 from unitlm.cache import KeyValueCache
 from unitlm.engine.choosing import choose_columns
-from unitlm.engine.decoder import PackedDecoder
-from unitlm.engine.kernels import Places
+from unitlm.engine.decoder import PackedDecoder, place
 from unitlm.generate import Continuation, best_of
 from unitlm.sampling import Choices, Sampling
 
@@ -65,7 +64,7 @@ def write_rows(
             if guides is not None:
                 embedded += guides[rows // samples, step].numpy()
             slots = read[rows] + step
-            states = model.run(embedded, Places(rows, slots, slots + 1), cache)
+            states = model.run(embedded, place(cache, rows, slots, slots + 1), cache)
     written = [
         Continuation(tuple((row[row >= 0] + choices.start).tolist()), float(score), bool(end))
         for row, score, end in zip(columns, scores, ended, strict=True)
