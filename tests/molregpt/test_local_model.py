@@ -170,7 +170,7 @@ def test_tuning_improves_the_score_it_tunes_and_is_kept_in_the_card(
     import shutil
 
     from molregpt.local.model import load_local_model
-    from molregpt.local.tuning import tune_ranking
+    from molregpt.local.tuning import tune
 
     copy = Path(shutil.copytree(folder, tmp_path / "model"))
     pool, other = (
@@ -181,25 +181,41 @@ def test_tuning_improves_the_score_it_tunes_and_is_kept_in_the_card(
         ],
     )
     watched = write_table(tmp_path / "watched.tsv", [pair for pair in other if pair not in SHORT][:6])
-    found = tune_ranking(copy, [pool], watched, rows=6, seed=0)
-    for direction, tuned in found.items():
+    found = tune(copy, [pool], watched, rows=6, seed=0)
+    tuned_model = load_local_model(copy)
+    for stage, tuned in found.molecules.items():
         assert tuned.before <= tuned.after <= tuned.best_possible + 1e-9
-        assert load_local_model(copy).weights(direction) == tuned.weights
+        assert tuned_model.weights(stage) == tuned.weights
+    assert found.captions.before <= found.captions.after
+    assert tuned_model.composing.model == found.captions.share
     assert run(["caption", SHORT[0].smiles, "--pool", str(pool), "--backend", str(copy), "--json"]) == 0
 
 
+@pytest.mark.parametrize(
+    ("entry", "command", "told"),
+    [
+        ({"composing": {"trust": 1.0}}, "caption", "the model's card: composing"),
+        ({"composing": {"model": 1.5}}, "caption", "a share of 1.5 is not between 0 and 1"),
+        ({"ranking": {"cap2mol": {"trust": 1.0}}}, "generate", "the model's card: ranking of cap2mol"),
+    ],
+)
 def test_a_damaged_card_is_told_and_not_answered_by_a_copy(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    entry: dict[str, object],
+    command: str,
+    told: str,
 ) -> None:
     import shutil
 
     copy = Path(shutil.copytree(folder, tmp_path / "model"))
     manifest = json.loads((copy / "checkpoint.json").read_text())
-    manifest["metadata"]["ranking"] = {"mol2cap": {"trust": 1.0}}
+    manifest["metadata"] |= entry
     (copy / "checkpoint.json").write_text(json.dumps(manifest))
-    pool = str(folder.parents[1] / "pairs.tsv")
-    assert run(["caption", SHORT[0].smiles, "--pool", pool, "--backend", str(copy)]) == 2
-    assert "the model's card: ranking of mol2cap" in capsys.readouterr().err
+    pool, query = str(folder.parents[1] / "pairs.tsv"), SHORT[0].smiles if command == "caption" else SHORT[0].caption
+    assert run([command, query, "--pool", pool, "--backend", str(copy)]) == 2
+    assert told in capsys.readouterr().err
 
 
 def test_a_folder_that_is_no_model_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,12 +13,14 @@ import pytest
 from molregpt.backends.local import CANDIDATES, LocalBackend
 from molregpt.database import Database
 from molregpt.local.candidates import Proposals, Written
-from molregpt.local.model import LocalModel
+from molregpt.local.captions import DRAWN
+from molregpt.local.model import Composing, LocalModel
 from molregpt.local.ranking import RELATIVES_BY_DEFAULT, Stage, Weights
 from molregpt.records import Answer, Direction, Example, Pair, Question
 from molregpt.relatives.structures import Structures
 from unitlm.generate import Continuation
 
+BY_DEFAULT = Composing()
 NOTHING = Weights(**{field.name: 0.0 for field in fields(Weights)})
 LIKE_NEIGHBOURS = replace(NOTHING, written=-1.0)
 LIKE_ITSELF = replace(NOTHING, confidence=1.0)
@@ -31,8 +33,9 @@ class Scripted:
 
     greedy: str
     drawn: tuple[str, ...]
-    ranking: Weights
+    ranking: Weights = NOTHING
     ends: bool = True
+    composing: Composing = BY_DEFAULT
     digest: str = "scripted"
     shots: int = 2
 
@@ -48,11 +51,8 @@ class Scripted:
     def open(self, question: Question) -> Any:
         return type("Reading", (), {"prompt": question})
 
-    def write(self, reading: Any, drafts: Sequence[str]) -> Continuation:
-        return replace(self._say([self.greedy], -20.0)[0], ended=self.ends)
-
-    def draw(self, reading: Any, count: int, seed: int) -> list[Continuation]:
-        return self._say(self.drawn, -10.0)
+    def write_several(self, reading: Any, drafts: Sequence[str], count: int, seed: int) -> list[Continuation]:
+        return [replace(self._say([self.greedy], -20.0)[0], ended=self.ends), *self._say(self.drawn, -10.0)]
 
     def score(self, reading: Any, answers: Sequence[str]) -> list[Continuation]:
         return self._say(answers, -30.0)
@@ -103,16 +103,52 @@ def test_a_form_of_a_neighbour_can_be_the_answer(tmp_path: Path) -> None:
     assert (answer.text, answer.origin) == ("CC(=O)[O-]", "related")
 
 
+@pytest.mark.parametrize(
+    ("greedy", "drawn", "neighbours", "text", "origin"),
+    [
+        pytest.param("It is a gas.", ("It is a gas.",), (), "It is a gas.", "model", id="greedy"),
+        pytest.param("It is a gas.", ("It is ash.", "It is ash."), (), "It is ash.", "ranked", id="most often drawn"),
+        pytest.param("", (), ("It is ash.",), "It is ash.", "borrowed", id="nothing written"),
+        pytest.param(
+            "The molecule is a salt. It is a poison.",
+            (
+                "The molecule is a salt. It has a role as a drug. It is a poison and a toxin.",
+                "The molecule is a gas. It has a role as a drug. It is a poison.",
+            ),
+            ("It is a bitter salt of an old sea. It is a poison.",),
+            "The molecule is a salt. It has a role as a drug. It is a poison.",
+            "composed",
+            id="put together",
+        ),
+    ],
+)
+def test_origins_of_captions(
+    greedy: str, drawn: tuple[str, ...], neighbours: tuple[str, ...], text: str, origin: str
+) -> None:
+    answer = ask(Scripted(greedy, drawn), *neighbours, direction="mol2cap")
+    assert (answer.text, answer.origin, answer.attempts) == (text, origin, 1 + DRAWN)
+
+
+def test_the_votes_are_shared_as_the_card_says() -> None:
+    written, neighbour = "It is ash. It is ice.", "It is rare gas of old."
+    for share, text in ((0.9, written), (0.1, neighbour)):
+        model = Scripted(written, (), composing=Composing(share))
+        assert ask(model, neighbour, direction="mol2cap").text == text
+
+
 def test_a_caption_that_is_empty_is_no_answer() -> None:
-    answer = ask(Scripted("", ("It is ethanol.",), LIKE_ITSELF), "It is a gas.", direction="mol2cap")
+    answer = ask(Scripted("", ("It is ethanol.",)), direction="mol2cap")
     assert (answer.text, answer.origin, answer.notes) == ("It is ethanol.", "ranked", ("the caption is empty",))
 
 
 def test_an_answer_that_does_not_end_is_none() -> None:
-    answer = ask(
-        Scripted("It is a gas of a gas of a gas", ("It is rare.",), LIKE_ITSELF, ends=False), direction="mol2cap"
-    )
+    answer = ask(Scripted("It is a gas of a gas of a gas", ("It is rare.",), ends=False), direction="mol2cap")
     assert (answer.text, answer.origin, answer.notes) == ("It is rare.", "ranked", ("the answer does not end",))
+
+
+def test_without_a_usable_caption_and_neighbours_there_is_none() -> None:
+    answer = ask(Scripted("", ("",)), direction="mol2cap")
+    assert (answer.text, answer.origin, len(answer.notes)) == ("", "candidate", 2)
 
 
 def test_without_any_usable_answer_there_is_none() -> None:

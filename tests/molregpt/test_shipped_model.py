@@ -32,7 +32,7 @@ def test_it_is_small_and_says_what_it_was_made_of() -> None:
     assert sum(path.stat().st_size for path in folder.iterdir()) < 24e6
     model = load_local_model(folder)
     assert sum(value.numel() for value in model.decoder.parameters()) < 25e6
-    assert {"pairs", "molecules", "names", "steps", "held_out_loss", "ranking"} <= set(model.card)
+    assert {"pairs", "molecules", "names", "steps", "held_out_loss", "ranking", "composing"} <= set(model.card)
     assert "2,800 rows" in (folder / "README.md").read_text(encoding="utf-8")
 
 

@@ -10,13 +10,13 @@ Direction = Literal["mol2cap", "cap2mol"]
 
 DIRECTIONS: tuple[Direction, ...] = ("mol2cap", "cap2mol")
 
-Origin = Literal["model", "repaired", "ranked", "candidate", "borrowed", "related", "neighbour"]
+Origin = Literal["model", "repaired", "ranked", "composed", "candidate", "borrowed", "related", "neighbour"]
 """Where an answer comes from.
 
-The model's first answer; one asked again after a check failed; one of several that ranked above the first; the best of
-several none of which passed every check; a neighbour's text that ranked above all that the model wrote; a known
-molecule around the neighbours', or another form of one, that did; or the nearest neighbour's own text when nothing else
-was usable.
+The model's first answer; one asked again after a check failed; one of several that ranked above the first; one put
+together from several and the neighbours'; the best of several none of which passed every check; a neighbour's text that
+ranked above all that the model wrote; a known molecule around the neighbours', or another form of one, that did; or the
+nearest neighbour's own text when nothing else was usable.
 """
 
 

@@ -9,13 +9,15 @@ import torch
 
 from molregpt.errors import InputError
 from molregpt.local.candidates import RELATIVES, judge, propose
+from molregpt.local.captions import DRAWN, gather
+from molregpt.local.composing import compose
 from molregpt.local.model import LocalModel
 from molregpt.local.ranking import rank
 from molregpt.records import Answer, Question
 from molregpt.relatives.structures import Structures
 
 CANDIDATES = 8
-"""Answers drawn beside the greedy one."""
+"""Molecules drawn beside the greedy one."""
 
 _SEED = 0
 
@@ -23,8 +25,9 @@ _SEED = 0
 class LocalBackend:
     """Answers with a model of `molregpt train`, the retrieved examples in its context.
 
-    The greedy answer, some drawn ones, the neighbours' own and, where a molecule is asked for, known ones akin to those
-    are ranked (`molregpt.local.ranking`). Molecules that RDKit cannot read are never answered.
+    A caption is put together from the greedy one, drawn ones and the neighbours' own, so that it agrees best with all
+    of them (`molregpt.local.composing`). Molecules, to which known ones akin to the neighbours' are added, are ranked
+    (`molregpt.local.ranking`); those that RDKit cannot read are never answered.
     """
 
     def __init__(
@@ -36,8 +39,12 @@ class LocalBackend:
             model: Writes and judges.
             structures: Opens known molecules; without them none is a candidate.
             digest: Names what they hold beside the pool.
+
+        Raises:
+            InputError: The model's card does not say how captions are put together, but something else.
         """
         self._model, self._open_structures, self._digest = model, structures, digest
+        self._share = model.composing.model
 
     @cached_property
     def _structures(self) -> Structures | None:
@@ -47,7 +54,8 @@ class LocalBackend:
     def identity(self) -> str:
         """The model by its digest, and how it is asked."""
         known = f" and {RELATIVES} known ({self._digest})" if self._open_structures else ""
-        return f"local {self._model.digest}, {self._model.shots} examples, greedy, {CANDIDATES} drawn{known}"
+        drawn = f"{DRAWN} captions or {CANDIDATES} molecules drawn"
+        return f"local {self._model.digest}, {self._model.shots} examples, greedy, {drawn}{known}"
 
     async def answer(self, question: Question) -> Answer:
         """See `Backend`; of a query that is longer than what the model can read, the first neighbour's answer.
@@ -55,21 +63,30 @@ class LocalBackend:
         Raises:
             InputError: The query is too long, and there is no neighbour.
         """
+        answer = self._describe if question.direction == "mol2cap" else self._propose
         try:
             with torch.inference_mode():
-                known = self._structures if question.direction == "cap2mol" else None
-                proposals = propose(self._model, question, CANDIDATES, _SEED, known)
+                return answer(question)
         except InputError as error:
             if not question.examples:
                 raise
             return Answer(question.target_of(question.examples[0].pair), "neighbour", notes=(str(error),))
-        with torch.inference_mode():
-            ranked = rank(judge(self._model, question, proposals), self._model.weights(question.direction))
-        attempts = 1 + CANDIDATES
+
+    def _describe(self, question: Question) -> Answer:
+        voters = gather(self._model, question, DRAWN, _SEED)
+        votes = voters.votes(self._share)
+        if not votes:
+            return Answer("", "candidate", 1 + DRAWN, notes=voters.problems)
+        best = compose(votes)
+        return Answer(best, voters.origin(best), 1 + DRAWN, notes=voters.problems)
+
+    def _propose(self, question: Question) -> Answer:
+        proposals = propose(self._model, question, CANDIDATES, _SEED, self._structures)
+        ranked = rank(judge(self._model, question, proposals), self._model.weights("cap2mol"))
         if not ranked:
-            return Answer("", "candidate", attempts, notes=proposals.problems)
+            return Answer("", "candidate", 1 + CANDIDATES, notes=proposals.problems)
         best = ranked[0].text
-        return Answer(best, proposals.origin(best), attempts, notes=proposals.problems)
+        return Answer(best, proposals.origin(best), 1 + CANDIDATES, notes=proposals.problems)
 
     async def close(self) -> None:
         """Nothing is held but memory."""

@@ -1,4 +1,4 @@
-"""`molregpt tune`: choose how a local model's candidates are ranked."""
+"""`molregpt tune`: choose what counts how much in a local model's answers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tyro.conf import Positional
 
 @dataclass(frozen=True, slots=True)
 class Tune:
-    """Choose on held-out pairs how a local model ranks its candidates, and write it into the model's card.
+    """Choose on held-out pairs what counts how much in a local model's answers, and write it into the model's card.
 
     Attributes:
         model: Folder of a model of `molregpt train`.
@@ -29,10 +29,15 @@ class Tune:
 
     def run(self) -> None:
         """Tune, and print what was found."""
-        from molregpt.local.tuning import tune_ranking
+        from molregpt.local.tuning import tune
 
-        found = tune_ranking(self.model, self.pairs, self.held_out, rows=self.rows, seed=self.seed)
-        for stage, tuned in found.items():
+        found = tune(self.model, self.pairs, self.held_out, rows=self.rows, seed=self.seed)
+        told = found.captions
+        print(
+            f"captions: nearest neighbour {told.nearest:.4f}, as it was {told.before:.4f}, tuned {told.after:.4f}; "
+            f"share of the votes that are the model's: {told.share}"
+        )
+        for stage, tuned in found.molecules.items():
             print(
                 f"{stage}: first candidate {tuned.greedy:.4f}, weights as they were {tuned.before:.4f}, "
                 f"tuned {tuned.after:.4f}, best candidate {tuned.best_possible:.4f}; {tuned.weights}"

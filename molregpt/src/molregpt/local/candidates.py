@@ -1,4 +1,4 @@
-"""Answers of a local model: several are written, judged and ranked."""
+"""Molecules of a local model: several are written, others are known, and all are judged and ranked."""
 
 from __future__ import annotations
 
@@ -10,36 +10,26 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from molindex.smiles import canonical_smiles
 from molregpt.answering import check_molecule
-from molregpt.local.model import LocalModel
+from molregpt.local.model import ENDLESS, LocalModel
+from molregpt.local.neighbours import COPIED, SHARPNESS, SUPPORTING
 from molregpt.local.ranking import Judged, Weights, rank
 from molregpt.records import Origin, Question
 from molregpt.relatives.search import Relative, find_relatives
 from molregpt.relevance.checks import check_properties
-from molregpt.relevance.likeness import caption_similarities, cast_votes, molecule_similarities, read_molecule
+from molregpt.relevance.likeness import cast_votes, molecule_similarities, read_molecule
 from molregpt.relevance.words import NameOverlap
 from unitlm.generate import Continuation
 
 if TYPE_CHECKING:
     from molregpt.relatives.structures import Structures
 
-COPIED = 5
-"""Neighbours whose answers are candidates."""
-
-SUPPORTING = 10
-"""Neighbours whose answers an answer is compared with."""
-
-_SHARPNESS = 0.05
-"""By which a neighbour's relevance, 0 to 1, becomes its vote."""
-
-
-_ENDLESS = "the answer does not end"
-
 RELATIVES = 24
 """Known molecules and forms of them, beside those neighbours, of which the model is asked what it makes."""
 
 Source = Literal["model", "neighbour", "related"]
-"""Who knows a candidate: only the model, a neighbour, or a table of molecules, itself or another form of it."""
+"""Who knows a molecule: only the model, a neighbour, or a table of molecules, itself or another form of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +37,7 @@ class Written:
     """A candidate.
 
     Attributes:
-        text: What it says.
+        text: Its SMILES.
         confidence: Mean log-probability of its pieces, the end counted, in nats.
         times: How often the model wrote it; 0 for an answer from elsewhere that it did not write.
         source: Where it comes from, whether or not the model wrote it too.
@@ -64,8 +54,8 @@ class Proposals:
     """The candidates for one question.
 
     Attributes:
-        usable: Candidates without doubles, the greedy answer first if it is usable, then drawn ones, the neighbours'
-            own, and molecules akin to those; only readable ones where a molecule is asked for.
+        usable: Readable ones without doubles, the greedy answer first if it is one, then drawn ones, the neighbours'
+            own, and molecules akin to those.
         problems: One line for each answer that is not usable.
         greedy: What the model would say if it were asked once; None if that is not usable.
     """
@@ -103,11 +93,9 @@ def propose(
     """
     reading = model.open(question)
     nearest = [question.target_of(example.pair) for example in question.examples[:COPIED]]
-    written = [model.write(reading, nearest)]
-    if count:
-        written += [one for one in model.draw(reading, count, seed) if one.ended]
+    written = model.write_several(reading, nearest, count, seed)
     known: list[tuple[str, Source]] = [(text, "neighbour") for text in nearest]
-    if structures is not None and question.direction == "cap2mol":
+    if structures is not None:
         known += _choose_relatives(question, structures, model.weights("relatives"), nearest)
     scored = model.score(reading, [text for text, _ in known])
     answers: list[tuple[str, Continuation, int, Source]] = [
@@ -116,13 +104,12 @@ def propose(
     answers += [(text, one, 0, source) for (text, source), one in zip(known, scored, strict=True)]
     usable: dict[str, Written] = {}
     problems: list[str] = []
-    # What runs on to the limit says the same again and again, and is all the more confident.
-    checked = [_check(question, said) if one.ended else (said, _ENDLESS) for said, one, *_ in answers]
+    checked = [_check(said) if one.ended else (said, ENDLESS) for said, one, *_ in answers]
     for (text, problem), (_, continuation, times, source) in zip(checked, answers, strict=True):
         if problem:
             problems.append(problem)
             continue
-        same = _identify(question, text)
+        same = canonical_smiles(text)
         # The first one's text and confidence stay: alike texts in other pieces differ little.
         held = usable.get(same, Written(text, _mean(continuation), 0, source))
         usable[same] = replace(held, times=held.times + times, source=source if held.source == "model" else held.source)
@@ -157,7 +144,7 @@ def _tell_of_molecules(
 ) -> dict[str, NDArray[np.float64]]:
     """Judgements of molecules by their neighbours, by what the question says of elements and charge, and by name."""
     beside = molecule_similarities(smiles, list(near))
-    votes = cast_votes(np.array(list(near.values())), _SHARPNESS) if near else np.zeros(0)
+    votes = cast_votes(np.array(list(near.values())), SHARPNESS) if near else np.zeros(0)
     overlap = NameOverlap(question.query, names)
     return {
         "support": beside @ votes,
@@ -168,17 +155,8 @@ def _tell_of_molecules(
     }
 
 
-def _identify(question: Question, text: str) -> str:
-    """What two candidates that say the same have in common."""
-    from molindex.smiles import canonical_smiles
-
-    return text if question.direction == "mol2cap" else canonical_smiles(text)
-
-
-def _check(question: Question, text: str) -> tuple[str, str]:
-    """An answer as it is given, and what is wrong with it, if anything."""
-    if question.direction == "mol2cap":
-        return text, "" if text else "the caption is empty"
+def _check(text: str) -> tuple[str, str]:
+    """A molecule as it is given, and what is wrong with it, if anything."""
     verdict = check_molecule(text)
     return verdict.text, verdict.problem
 
@@ -194,15 +172,10 @@ def judge(model: LocalModel, question: Question, proposals: Proposals) -> list[J
         return []
     texts = [answer.text for answer in answers]
     known = _read_neighbours(question)
-    relevance = {_identify(question, text): of for text, of in reversed(known.items())}
+    relevance = {canonical_smiles(text): of for text, of in reversed(known.items())}
     near = dict(islice(known.items(), SUPPORTING))
-    if question.direction == "mol2cap":
-        among, beside = caption_similarities(texts, texts), caption_similarities(texts, list(near))
-        votes = cast_votes(np.array(list(near.values())), _SHARPNESS) if near else np.zeros(0)
-        told = {"support": beside @ votes, "checks": np.array(_checks_of_captions(question.query, texts))}
-    else:
-        among = molecule_similarities(texts, texts)
-        told = _tell_of_molecules(question, texts, [model.name(text) for text in texts], near)
+    among = molecule_similarities(texts, texts)
+    told = _tell_of_molecules(question, texts, [model.name(text) for text in texts], near)
     # Where the model wrote nothing usable, all candidates stand for one another.
     times = np.array([answer.times for answer in answers], dtype=np.float64)
     votes = times if times.any() else np.ones_like(times)
@@ -213,7 +186,7 @@ def judge(model: LocalModel, question: Question, proposals: Proposals) -> list[J
             text=answer.text,
             confidence=answer.confidence,
             consensus=float(consensus[row]),
-            relevance=relevance.get(_identify(question, answer.text), 0.0),
+            relevance=relevance.get(canonical_smiles(answer.text), 0.0),
             written=float(answer.times > 0),
             round_trip=trips[row],
             **{name: float(values[row]) for name, values in told.items()},
@@ -223,20 +196,10 @@ def judge(model: LocalModel, question: Question, proposals: Proposals) -> list[J
 
 
 def _read_neighbours(question: Question) -> dict[str, float]:
-    """The neighbours' usable answers with their relevance, the most relevant first."""
+    """The neighbours' readable molecules with their relevance, the most relevant first."""
     known: dict[str, float] = {}
     for example in question.examples:
-        text, problem = _check(question, question.target_of(example.pair))
+        text, problem = _check(question.target_of(example.pair))
         if not problem:
             known.setdefault(text, example.similarity)
     return known
-
-
-def _checks_of_captions(smiles: str, captions: Sequence[str]) -> list[float]:
-    from molindex.smiles import SmilesError, parse_smiles
-
-    try:
-        molecule = parse_smiles(smiles)
-    except SmilesError:
-        return [1.0] * len(captions)
-    return [check_properties(caption, molecule) for caption in captions]

@@ -35,6 +35,20 @@ from unitlm.vocabulary import Vocabulary
 
 DRAWING = Sampling(temperature=0.8, top_p=0.95)
 
+ENDLESS = "the answer does not end"
+"""What is wrong with an answer that runs on to the limit: it says the same again and again, ever more sure of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Composing:
+    """How captions are put together.
+
+    Attributes:
+        model: Share of the votes that is the model's, 0 to 1; the rest is its neighbours'.
+    """
+
+    model: float = 0.8
+
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
@@ -94,6 +108,16 @@ class LocalModel:
         # Cards of before some judgement was thought of do not know it, and the rest was weighed without it.
         known = dict.fromkeys(asdict(Weights()), 0.0) | stored
         return parse_settings(Weights, known, f"the model's card: ranking of {stage}")
+
+    @property
+    def composing(self) -> Composing:
+        """How captions are put together: as the model's card says, or by default."""
+        stored = self.card.get("composing")
+        known = stored if isinstance(stored, dict) else {}
+        found = parse_settings(Composing, known, "the model's card: composing")
+        if not 0.0 <= found.model <= 1.0:
+            raise InputError(f"the model's card: composing: a share of {found.model} is not between 0 and 1")
+        return found
 
     def read(self, question: Question) -> Prompt:
         """Write a question as ids, with as many of the nearest examples as fit.
@@ -162,6 +186,11 @@ class LocalModel:
             sampling=DRAWING,
             generator=torch.Generator().manual_seed(seed),
         )
+
+    def write_several(self, reading: Reading, drafts: Sequence[str], count: int, seed: int) -> list[Continuation]:
+        """The greedy answer, then those of `count` drawn ones that end."""
+        drawn = self.draw(reading, count, seed) if count else []
+        return [self.write(reading, drafts), *(one for one in drawn if one.ended)]
 
     def score(self, reading: Reading, answers: Sequence[str]) -> list[Continuation]:
         """What the model thinks of answers from elsewhere; those that are too long are cut."""

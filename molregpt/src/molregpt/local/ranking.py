@@ -1,4 +1,4 @@
-"""Which of several candidates is the answer.
+"""Which of several molecules is the answer.
 
 A candidate is judged by what the model thinks of it, by what it has in common with the other candidates (minimum Bayes
 risk: the one that is nearest to all of them loses least when it is wrong) and with the answers of neighbours, by how it
@@ -12,21 +12,19 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from molregpt.records import Direction
-
-Stage = Direction | Literal["relatives"]
-"""What is ranked: answers of a direction, or molecules akin to the neighbours' before a model is asked about them."""
+Stage = Literal["relatives", "cap2mol"]
+"""What is ranked: molecules akin to the neighbours' before a model is asked about them, or all candidates."""
 
 
 @dataclass(frozen=True)
 class Weights:
-    """How much each judgement counts; all are means, so that long answers are not worse for being long.
+    """How much each judgement counts; all are means, so that large molecules are not worse for being large.
 
     Attributes:
         confidence: Mean log-probability of the answer's pieces, in nats.
         consensus: Mean similarity to what the model wrote, 0 to 1.
         support: Mean similarity to the neighbours' answers, the most relevant counting most, 0 to 1.
-        kinship: Mean similarity to the neighbours' answers, all counting alike, 0 to 1; of molecules.
+        kinship: Mean similarity to the neighbours' answers, all counting alike, 0 to 1.
         relevance: Of the neighbour whose answer this is, 0 to 1; 0 for what only the model wrote.
         written: 1 for what the model wrote, 0 for a neighbour's answer that it did not write.
         round_trip: Mean log-probability of the question's pieces given the answer, in nats.

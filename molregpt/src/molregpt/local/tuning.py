@@ -1,7 +1,8 @@
-"""Chooses, on held-out pairs, how much each judgement of a candidate counts, and writes it into the model's card.
+"""Chooses, on held-out pairs, what counts how much in an answer, and writes it into the model's card.
 
-Candidates are written and judged once. The weights are then those under which a softmax over the candidates, a smooth
-form of choosing, picks what is worth most; the score itself is made of steps and has no gradient.
+Molecules are written and judged once. The weights of the judgements are then those under which a softmax over the
+candidates, a smooth form of choosing, picks what is worth most; the score itself is made of steps and has no gradient.
+Captions are written once, too, and put together with several shares of the votes for the model.
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ from molregpt.console import messages
 from molregpt.data.table import read_pairs
 from molregpt.database import Database, join_tables
 from molregpt.errors import InputError
-from molregpt.local.candidates import SUPPORTING, judge, judge_relatives, propose
+from molregpt.local.candidates import judge, judge_relatives, propose
 from molregpt.local.model import LocalModel, load_local_model
+from molregpt.local.neighbours import SUPPORTING
 from molregpt.local.ranking import Judged, Stage, Weights
-from molregpt.metrics.bleu import LONGEST, bleu_of_sums, count_ngrams
-from molregpt.metrics.tokenization import load_tokenizer
+from molregpt.local.tuning_captions import TunedShare, tune_share
 from molregpt.records import Direction, Pair, Question
 from molregpt.relatives.search import find_relatives
 from molregpt.relatives.structures import Structures
-from molregpt.relevance.likeness import are_same, caption_similarities, molecule_similarities, read_molecule
+from molregpt.relevance.likeness import are_same, molecule_similarities, read_molecule
 from molregpt.retrieval.strategies import create_retriever
 from unitlm.checkpoint import MANIFEST, read_manifest
 from unitlm.files import Json, write_json
@@ -41,13 +42,13 @@ _STEPS, _RATE, _SHRINKING = 400, 0.05, 1e-3
 _SAME_FOR_ALL = 1e-9
 """A judgement that spreads less tells no candidates apart and counts nothing."""
 
-STAGES: tuple[Stage, ...] = ("mol2cap", "relatives", "cap2mol")
+STAGES: tuple[Stage, ...] = ("relatives", "cap2mol")
 """In this order: how relatives are ranked decides which of them are candidates in the end."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """One held-out pair: judgements [N, 10] of its candidates, what each adds to a score, and its own worth [N]."""
+    """One held-out pair: judgements [N, 10] of its candidates, and what each is worth, [N, 2] and [N]."""
 
     judgements: Floats
     scores: Floats
@@ -60,7 +61,7 @@ class Tuned:
 
     Attributes:
         weights: The best weighting.
-        greedy: Score of the first candidates, which are the greedy answers where those are usable; see `tune_ranking`.
+        greedy: Score of the first candidates, which are the greedy answers where those are usable; see `tune`.
         before: Score with the weights that the model had.
         after: Score with the new ones.
         best_possible: Score if the best candidate were always chosen.
@@ -73,8 +74,16 @@ class Tuned:
     best_possible: float
 
 
-def tune_ranking(folder: Path, tables: Sequence[Path], held_out: Path, *, rows: int, seed: int) -> dict[Stage, Tuned]:
-    """Choose the weights of every stage and write them into the card of the model in `folder`.
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What tuning found: for captions the model's share of the votes, for molecules the weights of every stage."""
+
+    captions: TunedShare
+    molecules: dict[Stage, Tuned]
+
+
+def tune(folder: Path, tables: Sequence[Path], held_out: Path, *, rows: int, seed: int) -> Found:
+    """Choose what counts how much and write it into the card of the model in `folder`.
 
     Captions are scored by the mean of corpus BLEU-4 (SciBERT tokens) and the mean n-gram F1; molecules by the mean of
     three fingerprint similarities plus half the share of exact matches.
@@ -95,29 +104,27 @@ def tune_ranking(folder: Path, tables: Sequence[Path], held_out: Path, *, rows: 
     pool = Database(join_tables([(table.name, read_pairs(table)) for table in tables]))
     structures = Structures.beside(pool)
     watched = read_pairs(held_out)[:rows]
-    found: dict[Stage, Tuned] = {}
+    captions = tune_share(model, _ask(pool, watched, "mol2cap"), [pair.caption for pair in watched], seed)
+    if captions is None:
+        raise InputError(f"{held_out}: no pair has a caption that could be put together")
+    model.card["composing"] = {"model": captions.share}
+    questions, found = _ask(pool, watched, "cap2mol"), {}
     for stage in STAGES:
-        direction: Direction = "cap2mol" if stage == "relatives" else stage
-        questions = _ask(pool, watched, direction)
         if stage == "relatives":
             judged = (judge_relatives(one, find_relatives(one, structures)) for one in questions)
         else:
             judged = (_judge_answers(model, one, seed, structures) for one in questions)
         told = track(judged, f"judging candidates, {stage}", len(questions), console=messages(), transient=True)
-        cases = [
-            _case(direction, candidates, _wanted(direction, pair))
-            for pair, candidates in zip(watched, told, strict=True)
-            if candidates
-        ]
+        cases = [_case(candidates, pair.smiles) for pair, candidates in zip(watched, told, strict=True) if candidates]
         if not cases:
             raise InputError(f"{held_out}: no pair has a candidate ({stage})")
-        found[stage] = _tune(cases, direction, model.weights(stage))
+        found[stage] = _tune(cases, model.weights(stage))
         ranking = cast("dict[str, Json]", model.card.setdefault("ranking", {}))
         ranking[stage] = cast(Json, asdict(found[stage].weights))
     manifest = dict(read_manifest(folder))
-    card = dict(cast(dict[str, Json], manifest["metadata"]))
-    write_json(folder / MANIFEST, {**manifest, "metadata": card | {"ranking": model.card["ranking"]}})
-    return found
+    card = cast(dict[str, Json], manifest["metadata"]) | {key: model.card[key] for key in ("composing", "ranking")}
+    write_json(folder / MANIFEST, {**manifest, "metadata": card})
+    return Found(captions, found)
 
 
 def _ask(pool: Database, pairs: Sequence[Pair], direction: Direction) -> list[Question]:
@@ -130,10 +137,6 @@ def _ask(pool: Database, pairs: Sequence[Pair], direction: Direction) -> list[Qu
     return questions
 
 
-def _wanted(direction: Direction, pair: Pair) -> str:
-    return pair.caption if direction == "mol2cap" else pair.smiles
-
-
 def _judge_answers(model: LocalModel, question: Question, seed: int, structures: Structures) -> list[Judged]:
     try:
         return judge(model, question, propose(model, question, CANDIDATES, seed, structures))
@@ -141,14 +144,9 @@ def _judge_answers(model: LocalModel, question: Question, seed: int, structures:
         return []
 
 
-def _case(direction: Direction, judged: Sequence[Judged], wanted: str) -> _Case:
+def _case(judged: Sequence[Judged], wanted: str) -> _Case:
     judgements = np.array([[getattr(candidate, name) for name in _NAMES] for candidate in judged])
     texts = [candidate.text for candidate in judged]
-    if direction == "mol2cap":
-        [expected, *predicted] = load_tokenizer().tokenize([wanted, *texts])
-        counts = np.array([count_ngrams(tokens, expected) for tokens in predicted], dtype=np.float64)
-        overlaps = caption_similarities(texts, [wanted])
-        return _Case(judgements, np.hstack([counts, overlaps]), overlaps[:, 0])
     likeness = molecule_similarities(texts, [wanted])
     molecules, target = [read_molecule(text).molecule for text in texts], read_molecule(wanted).molecule
     same = [float(are_same(molecule, target)) for molecule in molecules]
@@ -156,21 +154,21 @@ def _case(direction: Direction, judged: Sequence[Judged], wanted: str) -> _Case:
     return _Case(judgements, scores, scores @ np.array([1.0, 0.5]))
 
 
-def _tune(cases: Sequence[_Case], direction: Direction, present: Weights) -> Tuned:
+def _tune(cases: Sequence[_Case], present: Weights) -> Tuned:
     fitted = _fit(cases)
 
     def score(weights: Floats) -> float:
-        return _score(cases, direction, [int((case.judgements @ weights).argmax()) for case in cases])
+        return _score(cases, [int((case.judgements @ weights).argmax()) for case in cases])
 
     present_row = np.array([getattr(present, name) for name in _NAMES])
     before, after = score(present_row), score(fitted)
     row, after = (fitted, after) if after > before else (present_row, before)
     return Tuned(
         Weights(**{name: round(float(value), 4) for name, value in zip(_NAMES, row, strict=True)}),
-        greedy=_score(cases, direction, [0] * len(cases)),
+        greedy=_score(cases, [0] * len(cases)),
         before=before,
         after=after,
-        best_possible=_score(cases, direction, [int(case.worth.argmax()) for case in cases]),
+        best_possible=_score(cases, [int(case.worth.argmax()) for case in cases]),
     )
 
 
@@ -197,9 +195,6 @@ def _fit(cases: Sequence[_Case]) -> Floats:
     return np.where(tells, weights.detach().numpy() / spread, 0.0)
 
 
-def _score(cases: Sequence[_Case], direction: Direction, chosen: Sequence[int]) -> float:
+def _score(cases: Sequence[_Case], chosen: Sequence[int]) -> float:
     rows = np.array([case.scores[index] for case, index in zip(cases, chosen, strict=True)])
-    if direction == "mol2cap":
-        bleu = float(bleu_of_sums(rows[:, :-1].sum(axis=0), LONGEST))
-        return (bleu + float(rows[:, -1].mean())) / 2.0
     return float(rows[:, 0].mean() + 0.5 * rows[:, 1].mean())

@@ -85,6 +85,27 @@ class Relation:
 
 
 @dataclass(frozen=True, slots=True)
+class StatedList:
+    """A sentence that states relations of one kind, such as "It has a role as a human metabolite and a pheromone".
+
+    Attributes:
+        kind: The relation.
+        beginning: What comes before the first item.
+        items: To what, with their articles; one at least.
+    """
+
+    kind: RelationKind
+    beginning: str
+    items: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """The sentence."""
+        *before, last = self.items
+        listed = f"{', '.join(before)} and {last}" if before else last
+        return f"{self.beginning}{listed}."
+
+
+@dataclass(frozen=True, slots=True)
 class RelationCount:
     """Relations of one kind in one row or a corpus.
 
@@ -182,6 +203,18 @@ def parse_sentence(sentence: str) -> tuple[Relation, ...]:
         if sentence.startswith(beginning):
             return _read_items(kind, sentence.removeprefix(beginning).partition("; ")[0])
     return ()
+
+
+def read_list(sentence: str) -> StatedList | None:
+    """A sentence that lists relations and nothing else, taken apart; None for any other, also for definitions."""
+    for beginning, kind in _BEGINNINGS:
+        if sentence.startswith(beginning):
+            stated = StatedList(
+                kind, beginning, tuple(_split_items(sentence.removeprefix(beginning).removesuffix(".")))
+            )
+            whole = str(stated) == sentence and "; " not in sentence
+            return stated if whole and parse_sentence(sentence) else None
+    return None
 
 
 def score_relations(

@@ -76,10 +76,15 @@ def cast_votes(values: NDArray[np.float64], sharpness: float) -> NDArray[np.floa
     return np.asarray(votes / votes.sum(), dtype=np.float64)
 
 
+def split_words(text: str) -> list[str]:
+    """Words and punctuation of a text, in lower case."""
+    return _WORD.findall(text.lower())
+
+
 @lru_cache(maxsize=20_000)
 def count_word_ngrams(text: str) -> tuple[Ngrams, ...]:
     """N-grams of the words and punctuation of a text, for n = 1..4."""
-    words = _WORD.findall(text.lower())
+    words = split_words(text)
     return tuple(Counter(zip(*(words[start:] for start in range(n)), strict=False)) for n in range(1, LONGEST + 1))
 
 

@@ -24,6 +24,7 @@ _ORIGINS: Mapping[Origin, str] = {
     "model": "the model's first answer passed every check",
     "repaired": "the model was asked again after a check failed",
     "ranked": "another answer of the model ranked above its first",
+    "composed": "put together from several answers of the model and from its neighbours'",
     "candidate": "no answer passed every check; the best one counts",
     "borrowed": "a neighbour's text ranked above all that the model wrote",
     "related": "a known molecule akin to the neighbours', or a form of one, ranked above all that the model wrote",

@@ -35,6 +35,7 @@ _ORIGINS: Mapping[Origin, Chip] = {
     "model": Chip("the model's own answer", kind="strong"),
     "repaired": Chip("the model's answer, asked again"),
     "ranked": Chip("the best of the model's answers"),
+    "composed": Chip("put together from several answers and the neighbours'"),
     "candidate": Chip("the best of several attempts"),
     "borrowed": Chip("a neighbour's text, ranked above the model's"),
     "related": Chip("a known molecule akin to the neighbours', or a form of one"),

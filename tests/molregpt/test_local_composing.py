@@ -1,0 +1,77 @@
+"""Captions that are put together: what they are made of, and that nothing agrees better with those that vote."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from molregpt.data.shipped import sample_pairs
+from molregpt.local.composing import compose
+from molregpt.metrics.relations import parse_relations, read_list, split_sentences
+from molregpt.relevance.agreement import Agreement
+from molregpt.relevance.likeness import caption_similarities
+
+CAPTIONS = [pair.caption for pair in sample_pairs()]
+WORDS = st.lists(st.sampled_from(["a", "is", "an", "acid", "base", ".", ","]), max_size=12).map(" ".join)
+
+
+@given(st.dictionaries(WORDS, st.floats(0.1, 3.0), min_size=1, max_size=6), st.lists(WORDS | st.text(), max_size=6))
+def test_agreement_is_the_mean_likeness(votes: dict[str, float], texts: list[str]) -> None:
+    shares = np.array(list(votes.values())) / sum(votes.values())
+    expected = caption_similarities(texts, list(votes)) @ shares
+    np.testing.assert_allclose(Agreement(votes).measure(texts), expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("first", range(0, 40, 8))
+def test_a_composed_caption_agrees_better_than_all_that_vote_and_says_nothing_new(first: int) -> None:
+    votes = dict.fromkeys(CAPTIONS[first : first + 8], 1.0)
+    made = compose(votes)
+    agreement = Agreement(votes)
+    assert agreement.measure([made])[0] >= agreement.measure(list(votes)).max() - 1e-12
+    stated = set().union(*map(parse_relations, votes))
+    assert parse_relations(made) <= stated
+    assert made == compose(votes)
+
+
+def test_what_most_say_is_said_and_what_one_says_is_not() -> None:
+    definition = "The molecule is a steroid."
+    votes = {
+        f"{definition} It has a role as a human metabolite and a mouse metabolite. It is a ketone.": 1.0,
+        f"{definition} It has a role as a human metabolite. It is a ketone and an acid.": 1.0,
+        f"{definition} It has a role as a human metabolite, a poison and a mouse metabolite. It is an acid.": 1.0,
+    }
+    assert compose(votes) == (
+        f"{definition} It has a role as a human metabolite and a mouse metabolite. It is a ketone and an acid."
+    )
+
+
+def test_a_caption_alone_stays_as_it_is() -> None:
+    for caption in CAPTIONS[:20]:
+        assert compose({caption: 0.3}) == " ".join(caption.split())
+
+
+def test_lists_are_read_back_as_they_were() -> None:
+    sentences = Counter(bool(read_list(one)) for caption in CAPTIONS for one in split_sentences(caption))
+    for caption in CAPTIONS:
+        for one in split_sentences(caption):
+            stated = read_list(one)
+            assert stated is None or str(stated) == one
+    assert sentences[True] > sentences[False]
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "The molecule is a steroid.",
+        "It is isolated from Penicillium.",
+        "It is a ketone, and an acid.",  # would be read back without the comma
+        "It has a role as a drug",
+        "It is a drug; it is sold.",
+    ],
+)
+def test_other_sentences_are_no_lists(sentence: str) -> None:
+    assert read_list(sentence) is None
