@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from molregpt.data.shipped import sample_pairs
 from molregpt.local.composing import compose
 from molregpt.metrics.relations import parse_relations, read_list, split_sentences
-from molregpt.relevance.agreement import Agreement
-from molregpt.relevance.likeness import caption_similarities
+from molregpt.metrics.tokenization import load_tokenizer
+from molregpt.relevance.agreement import Agreement, split_pieces
+from molregpt.relevance.likeness import caption_similarities, split_words
 
 CAPTIONS = [pair.caption for pair in sample_pairs()]
 WORDS = st.lists(st.sampled_from(["a", "is", "an", "acid", "base", ".", ","]), max_size=12).map(" ".join)
@@ -23,7 +24,14 @@ WORDS = st.lists(st.sampled_from(["a", "is", "an", "acid", "base", ".", ","]), m
 def test_agreement_is_the_mean_likeness(votes: dict[str, float], texts: list[str]) -> None:
     shares = np.array(list(votes.values())) / sum(votes.values())
     expected = caption_similarities(texts, list(votes)) @ shares
-    np.testing.assert_allclose(Agreement(votes).measure(texts), expected, atol=1e-9)
+    np.testing.assert_allclose(Agreement(votes, split_words).measure(texts), expected, atol=1e-9)
+
+
+def test_names_with_parts_in_common_agree_somewhat() -> None:
+    agreement = Agreement({"It is a hydroxyflavanone.": 1.0})
+    alike, other = agreement.measure(["It is a dihydroxyflavanone.", "It is a sesquiterpenoid."])
+    assert alike > other
+    assert split_pieces("a 3-oxo steroid.") == load_tokenizer().tokenize(["a 3-oxo steroid."])[0]
 
 
 @pytest.mark.parametrize("first", range(0, 40, 8))

@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from molregpt.relevance.likeness import LONGEST, split_words
+from molregpt.metrics.tokenization import load_tokenizer
+from molregpt.relevance.likeness import LONGEST
 
 _Ints = NDArray[np.int64]
+
+
+def split_pieces(text: str) -> list[str]:
+    """SciBERT's word pieces: names that have parts in common, as names of chemistry do, are somewhat alike."""
+    return [piece for word in text.split() for piece in _split_word(word)]
+
+
+@lru_cache(maxsize=50_000)
+def _split_word(word: str) -> tuple[str, ...]:
+    return tuple(load_tokenizer().tokenize([word])[0])
 
 
 class Agreement:
     """Compares captions with those that have a vote.
 
-    What a caption would be worth if any of the others might be the reference: the mean of `caption_similarities` to
-    them, each weighing by its votes (minimum Bayes risk; Kumar and Byrne, NAACL 2004).
+    What a caption would be worth if any of the others might be the reference: the mean likeness to them, each weighing
+    by its votes (minimum Bayes risk; Kumar and Byrne, NAACL 2004). How like two captions are is the mean of the F1 of
+    their n-grams, n = 1..4, as in `caption_similarities`.
     """
 
-    def __init__(self, votes: Mapping[str, float]) -> None:
-        """Count the n-grams of those that vote, one at least."""
+    def __init__(self, votes: Mapping[str, float], split: Callable[[str], list[str]] = split_pieces) -> None:
+        """Count the n-grams, of what `split` makes of a text, of those that vote, one at least."""
+        self._split = split
         self._shares = np.array(list(votes.values())) / sum(votes.values())
-        said = [split_words(text) for text in votes]
+        said = [split(text) for text in votes]
         self._numbers = {
             word: number for number, word in enumerate(dict.fromkeys(word for one in said for word in one))
         }
@@ -42,7 +56,7 @@ class Agreement:
 
     def measure(self, captions: Sequence[str]) -> NDArray[np.float64]:
         """How far each of N captions agrees with them, `[N]`, 0 to 1."""
-        said = [split_words(text) for text in captions]
+        said = [self._split(text) for text in captions]
         lengths = np.array([len(one) for one in said])
         texts, words = self._lay_out(said)
         places = np.zeros(len(words), np.int64)
