@@ -13,7 +13,7 @@ from molregpt.local.neighbours import COPIED, SHARPNESS, SUPPORTING
 from molregpt.records import Origin, Question
 from molregpt.relevance.likeness import cast_votes
 
-DRAWN = 32
+DRAWN = 48
 """Captions drawn beside the greedy one."""
 
 
