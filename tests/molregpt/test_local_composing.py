@@ -62,6 +62,11 @@ def test_a_caption_alone_stays_as_it_is() -> None:
         assert compose({caption: 0.3}) == " ".join(caption.split())
 
 
+def test_a_missing_full_stop_does_not_join_sentences() -> None:
+    votes = {"It is an acid. It has a role as a drug": 1.0, "It has a role as a drug. It is isolated from sage": 1.0}
+    assert "drug It" not in compose(votes)
+
+
 def test_lists_are_read_back_as_they_were() -> None:
     sentences = Counter(bool(read_list(one)) for caption in CAPTIONS for one in split_sentences(caption))
     for caption in CAPTIONS:

@@ -148,7 +148,7 @@ def test_an_answer_that_does_not_end_is_none() -> None:
 
 def test_without_a_usable_caption_and_neighbours_there_is_none() -> None:
     answer = ask(Scripted("", ("",)), direction="mol2cap")
-    assert (answer.text, answer.origin, len(answer.notes)) == ("", "candidate", 2)
+    assert (answer.text, answer.origin, answer.notes) == ("", "candidate", ("the caption is empty",))
 
 
 def test_without_any_usable_answer_there_is_none() -> None:

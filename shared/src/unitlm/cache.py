@@ -12,10 +12,11 @@ else it is copied to the others as soon as they are written to.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from copy import copy
+from mmap import mmap
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,6 +26,8 @@ from unitlm.model import Mask, ModelConfig, pair_up
 SHARED_MULTIPLE = 16
 """Slots are shared in so many at a time: compiled attention scores as many together, and where it cuts decides how it
 rounds."""
+
+_LEAST_MAPPED = 1 << 20
 
 
 class KeyValueCache:
@@ -128,7 +131,7 @@ class KeyValueCache:
 
     def truncate(self, lengths: Tensor) -> None:
         """Forget the tokens of each row from `lengths` [B] on."""
-        if self._shares and bool((lengths < self.shared).any()):
+        if self._shares and int(lengths.min()) < int(self.shared.max()):  # others may read what a row gives up
             self._own()
         self.lengths = torch.minimum(self.lengths, lengths)
         self.extent = int(self.lengths.max())
@@ -141,7 +144,8 @@ class KeyValueCache:
         self._share_nothing()
         if self.lengths.device.type == "cpu":  # where memory is what decoding waits for
             first: dict[int, int] = {}
-            self.homes = torch.tensor([first.setdefault(row, place) for place, row in enumerate(rows.tolist())])
+            homes = [first.setdefault(row, place) for place, row in enumerate(rows.tolist())]
+            self.homes = torch.tensor(homes, dtype=torch.int64)
             whole = self.lengths // SHARED_MULTIPLE * SHARED_MULTIPLE
             self.shared = torch.where(self.homes == torch.arange(len(rows)), 0, whole)
             self._shares = bool(self.shared.any())
@@ -201,7 +205,8 @@ class KeyValueCache:
 
 
 def make_zeros(shape: Sequence[int], device: torch.device, dtype: torch.dtype) -> Tensor:
-    """Zeros; on the host, memory that nobody touches is never really taken, which most of a cache's capacity is not."""
-    if device.type == "cpu" and dtype == torch.float32:
-        return torch.from_numpy(np.zeros(shape, np.float32))
+    """Zeros; on the host, pages that nobody touches are never really taken, which most of a cache's capacity is not."""
+    size = math.prod(shape) * dtype.itemsize
+    if device.type == "cpu" and size >= _LEAST_MAPPED:
+        return torch.frombuffer(mmap(-1, size), dtype=dtype).view(*shape)
     return torch.zeros(tuple(shape), device=device, dtype=dtype)

@@ -24,7 +24,7 @@ _COUNTED: Mapping[Origin, str] = {
     "ranked": "the best of several answers",
     "composed": "put together from several answers",
     "candidate": "passed not every check",
-    "borrowed": "a neighbour's, which ranked above the model's",
+    "borrowed": "a neighbour's, which was preferred to the model's",
     "related": "a molecule akin to the neighbours'",
     "neighbour": "copied from the neighbour",
 }
@@ -90,9 +90,9 @@ def _print_origin(grounded: Grounded) -> None:
         "model": "the model's own answer",
         "repaired": f"the model's answer after {answer.attempts} attempts",
         "ranked": f"the best of {answer.attempts} answers of the model",
-        "composed": f"put together from {answer.attempts} answers of the model and from its neighbours'",
+        "composed": f"put together from {answer.attempts} answers of the model and its neighbours', if any",
         "candidate": f"the best of {answer.attempts} attempts; none passed every check",
-        "borrowed": f"a neighbour's text, which ranked above {answer.attempts} answers of the model",
+        "borrowed": f"a neighbour's text, which was preferred to {answer.attempts} answers of the model",
         "related": f"a molecule akin to the neighbours', which ranked above {answer.attempts} answers of the model",
         "neighbour": f"copied from the nearest neighbour{failed}",
     }[answer.origin]

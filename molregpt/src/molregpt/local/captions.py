@@ -25,7 +25,7 @@ class Voters:
         written: Those that the model wrote, and how often.
         greedy: What it would say if it were asked once; None if that is not usable.
         neighbours: The neighbours' captions with their relevance, the most relevant first.
-        problems: One line for each answer of the model that is not usable.
+        problems: What is wrong with answers of the model that are not usable.
     """
 
     written: Mapping[str, int]
@@ -68,9 +68,9 @@ def gather(model: LocalModel, question: Question, count: int, seed: int) -> Vote
         InputError: The query alone is longer than what the model was trained on.
     """
     reading = model.open(question)
-    known = [(example.pair.caption, example.similarity) for example in question.examples]
+    known = [(" ".join(example.pair.caption.split()), example.similarity) for example in question.examples]
     answers = model.write_several(reading, [caption for caption, _ in known[:COPIED]], count, seed)
-    said = [model.text(reading.prompt, one).strip() if one.ended else "" for one in answers]
+    said = [" ".join(model.text(reading.prompt, one).split()) if one.ended else "" for one in answers]
     problems = [
         ENDLESS if not one.ended else "the caption is empty"
         for one, text in zip(answers, said, strict=True)
@@ -78,5 +78,6 @@ def gather(model: LocalModel, question: Question, count: int, seed: int) -> Vote
     ]
     neighbours: dict[str, float] = {}
     for caption, relevance in known[:SUPPORTING]:
-        neighbours.setdefault(caption, relevance)
-    return Voters(Counter(filter(None, said)), said[0] or None, neighbours, tuple(problems))
+        if caption:
+            neighbours.setdefault(caption, relevance)
+    return Voters(Counter(filter(None, said)), said[0] or None, neighbours, tuple(dict.fromkeys(problems)))

@@ -73,7 +73,9 @@ def _read(caption: str) -> _Parts:
 
 
 def _write(parts: _Parts) -> str:
-    return " ".join(map(str, parts))
+    """The caption; a sentence that lacks its full stop gets one before the next."""
+    *before, last = map(str, parts) if parts else [""]
+    return " ".join([*(one if one.endswith((".", ";")) else f"{one}." for one in before), last])
 
 
 class _Known:
@@ -97,7 +99,7 @@ class _Known:
             before, behind = parts[:place], parts[place + 1 :]
             if before or behind:
                 yield before + behind
-            others = [other for other in self._parts.get(part.kind, ()) if other not in parts]
+            others = [other for other in self._parts[part.kind] if other not in parts]
             for other in (*others, *self._change_list(part)):
                 yield (*before, other, *behind)
         said = {part.kind for part in parts}
@@ -115,10 +117,12 @@ class _Known:
         if not isinstance(stated, StatedList):
             return
         items = stated.items
-        new = [item for item in self._items[part.kind] if item not in items] if part.kind in self._items else []
+        new = [item for item in self._items[part.kind] if item not in items]
         changed = [items[:place] + items[place + 1 :] for place in range(len(items)) if len(items) > 1]
         for item in new:
             changed += [(*items[:place], item, *items[place:]) for place in range(len(items) + 1)]
             changed += [(*items[:place], item, *items[place + 1 :]) for place in range(len(items))]
         for one in changed:
-            yield replace(part, content=replace(stated, items=one))
+            content = replace(stated, items=one)
+            if read_list(str(content)) == content:  # an item without an article would run into the one before it
+                yield replace(part, content=content)

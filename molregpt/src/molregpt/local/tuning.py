@@ -119,8 +119,9 @@ def tune(folder: Path, tables: Sequence[Path], held_out: Path, *, rows: int, see
         if not cases:
             raise InputError(f"{held_out}: no pair has a candidate ({stage})")
         found[stage] = _tune(cases, model.weights(stage))
-        ranking = cast("dict[str, Json]", model.card.setdefault("ranking", {}))
-        ranking[stage] = cast(Json, asdict(found[stage].weights))
+        stored = cast("dict[str, Json]", model.card.get("ranking", {}))
+        known: dict[str, Json] = {name: weights for name, weights in stored.items() if name in STAGES}
+        model.card["ranking"] = {**known, stage: cast(Json, asdict(found[stage].weights))}
     manifest = dict(read_manifest(folder))
     card = cast(dict[str, Json], manifest["metadata"]) | {key: model.card[key] for key in ("composing", "ranking")}
     write_json(folder / MANIFEST, {**manifest, "metadata": card})

@@ -338,16 +338,17 @@ def attend(
 ) -> None:
     """Attention of the queries in `projected` over what each position sees; `out` is [M, H * C] or wider.
 
-    Members take queries in turn: later positions of a prompt see more. A head's positions come one after the other, so
-    that the keys and values that they share stay in the processor's cache.
+    Members take queries in turn: later positions of a prompt see more. Those of a group of heads come one after the
+    other, so that the keys and values that positions share stay in the processor's cache.
     """
     width, positions = heads.width, projected.shape[0]
     in_group = heads.queries // heads.groups
     scale = np.float32(1.0 / math.sqrt(width))
     scores = np.empty(keys.shape[2], np.float32)
     for item in range(member.place, positions * heads.queries, member.members):
-        position, head = item % positions, item // positions
-        row, home, group = places.rows[position], places.homes[position], head // in_group
+        group, rest = item // (positions * in_group), item % (positions * in_group)
+        position, head = rest // in_group, group * in_group + rest % in_group
+        row, home = places.rows[position], places.homes[position]
         visible, shared = places.visible[position], places.shared[position]
         start, stop = head * width, (head + 1) * width
         query, result = projected[position, start:stop], out[position, start:stop]
