@@ -60,8 +60,8 @@ class Scripted:
     def text(self, prompt: Any, continuation: Continuation) -> str:
         return self.said[continuation.ids[0]]
 
-    def round_trip(self, question: Question, answers: Sequence[str]) -> list[float]:
-        return [0.0] * len(answers)
+    def round_trip(self, caption: str, molecules: Sequence[str]) -> list[float]:
+        return [0.0] * len(molecules)
 
     def weights(self, stage: Stage) -> Weights:
         return RELATIVES_BY_DEFAULT if stage == "relatives" else self.ranking

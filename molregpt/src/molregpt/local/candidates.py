@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from molindex.smiles import canonical_smiles
 from molregpt.answering import check_molecule
 from molregpt.local.model import ENDLESS, LocalModel
-from molregpt.local.neighbours import COPIED, SHARPNESS, SUPPORTING
+from molregpt.local.neighbours import COPIED, SUPPORTING, cast_by_relevance
 from molregpt.local.ranking import Judged, Weights, rank
 from molregpt.records import Origin, Question
 from molregpt.relatives.search import Relative, find_relatives
 from molregpt.relevance.checks import check_properties
-from molregpt.relevance.likeness import cast_votes, molecule_similarities, read_molecule
+from molregpt.relevance.likeness import molecule_similarities, read_molecule
 from molregpt.relevance.words import NameOverlap
 from unitlm.generate import Continuation
 
@@ -144,10 +144,9 @@ def _tell_of_molecules(
 ) -> dict[str, NDArray[np.float64]]:
     """Judgements of molecules by their neighbours, by what the question says of elements and charge, and by name."""
     beside = molecule_similarities(smiles, list(near))
-    votes = cast_votes(np.array(list(near.values())), SHARPNESS) if near else np.zeros(0)
     overlap = NameOverlap(question.query, names)
     return {
-        "support": beside @ votes,
+        "support": beside @ cast_by_relevance(near.values()),
         "kinship": beside.mean(axis=1) if near else np.zeros(len(beside)),
         "checks": np.array([check_properties(question.query, read_molecule(one).molecule) for one in smiles]),
         "named": np.array([overlap.named(name) for name in names]),
@@ -180,7 +179,7 @@ def judge(model: LocalModel, question: Question, proposals: Proposals) -> list[J
     times = np.array([answer.times for answer in answers], dtype=np.float64)
     votes = times if times.any() else np.ones_like(times)
     consensus = among @ votes / votes.sum()
-    trips = model.round_trip(question, texts)
+    trips = model.round_trip(question.query, texts)
     return [
         Judged(
             text=answer.text,

@@ -6,12 +6,9 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from molregpt.local.model import ENDLESS, LocalModel
-from molregpt.local.neighbours import COPIED, SHARPNESS, SUPPORTING
+from molregpt.local.neighbours import COPIED, SUPPORTING, cast_by_relevance
 from molregpt.records import Origin, Question
-from molregpt.relevance.likeness import cast_votes
 
 DRAWN = 48
 """Captions drawn beside the greedy one."""
@@ -37,10 +34,8 @@ class Voters:
         """Votes of each caption, one in all: `share` of it the model's, unless either side has nothing to say."""
         if not self.written or not self.neighbours:
             share = float(bool(self.written))
-        votes: dict[str, float] = {}
-        if self.neighbours:
-            cast = cast_votes(np.array(list(self.neighbours.values())), SHARPNESS)
-            votes = {text: (1.0 - share) * float(vote) for text, vote in zip(self.neighbours, cast, strict=True)}
+        cast = cast_by_relevance(self.neighbours.values()).tolist()
+        votes = {text: (1.0 - share) * vote for text, vote in zip(self.neighbours, cast, strict=True)}
         times = sum(self.written.values())
         for text, count in self.written.items():
             votes[text] = votes.get(text, 0.0) + share * count / times

@@ -17,7 +17,7 @@ from molregpt.errors import InputError
 from molregpt.local.language import TASKS, fill_slots
 from molregpt.local.ranking import RELATIVES_BY_DEFAULT, Stage, Weights
 from molregpt.naming import shared_namer
-from molregpt.records import DIRECTIONS, Direction, Pair, Question
+from molregpt.records import Direction, Pair, Question
 from unitlm.adapt import KIND as ADAPTER
 from unitlm.adapt import load_adapter, prompt_ids
 from unitlm.alphabet import Content
@@ -203,24 +203,22 @@ class LocalModel:
         return str(self.vocabulary.decode(prompt.alphabet, continuation.ids))
 
     @torch.inference_mode()
-    def round_trip(self, question: Question, answers: Sequence[str]) -> list[float]:
-        """How well each answer leads back to the question.
+    def round_trip(self, caption: str, molecules: Sequence[str]) -> list[float]:
+        """How well each molecule that a caption may mean leads back to the caption.
 
-        No examples are shown: much of a question can be copied from them, whatever the answer.
+        No examples are shown: much of a caption can be copied from them, whatever the molecule.
 
         Returns:
-            Mean log-probability of the question's pieces given the answer, in nats, in the order of `answers`.
+            Mean log-probability of the caption's pieces given the molecule, in nats, in the order of `molecules`.
         """
-        back = DIRECTIONS[1 - DIRECTIONS.index(question.direction)]
         ids, masks = [], []
-        for answer in answers:
-            smiles, caption = (answer, question.query) if back == "mol2cap" else (question.query, answer)
-            compiled = TASKS[back].compile(self._fill(back, Pair("", smiles, caption)), self.vocabulary)
+        for smiles in molecules:
+            compiled = TASKS["mol2cap"].compile(self._fill("mol2cap", Pair("", smiles, caption)), self.vocabulary)
             ids.append(torch.tensor([*self._learned, *compiled.ids]))
             masks.append(torch.tensor([False] * len(self._learned) + list(compiled.loss_mask)))
         padded, learned = pad_sequence(ids, batch_first=True), pad_sequence(masks, batch_first=True)  # [N, S]
         targets = padded[:, 1:][learned[:, 1:]]  # [M]
-        cache = KeyValueCache(self.decoder.config, len(answers), padded.shape[1] - 1)
+        cache = KeyValueCache(self.decoder.config, len(molecules), padded.shape[1] - 1)
         lengths = [len(row) - 1 for row in ids]
         states = read_padded(self.packed, self.packed.embed(padded[:, :-1]), lengths, cache)  # [N, S - 1, D]
         logits = self.decoder.project(states[learned[:, 1:]])  # [M, V]

@@ -217,6 +217,13 @@ def _values(row: MoleculeRow, mode: Mode) -> list[float]:
     ]
 
 
+def write_inchi(molecule: Any) -> str:
+    """The standard InChI of an RDKit molecule; empty where there is none, as with attachment points (`*`)."""
+    from rdkit.Chem.rdinchi import MolToInchi
+
+    return str(MolToInchi(molecule)[0])
+
+
 class _Comparison:
     """Compares pairs of molecules; holds RDKit's generator, which is costly to make, and counts the odd cases."""
 
@@ -248,12 +255,10 @@ class _Comparison:
 
     def _is_same(self, predicted: Any, expected: Any) -> bool:
         from rdkit import Chem
-        from rdkit.Chem import rdinchi
 
-        first, second = (str(rdinchi.MolToInchi(molecule)[0]) for molecule in (predicted, expected))
+        first, second = write_inchi(predicted), write_inchi(expected)
         if first and second:
             return first == second
-        # InChI knows no attachment points (`*`) and gives an empty text for them.
         self.without_inchi += 1
         if self._strict:
             return bool(Chem.MolToSmiles(predicted) == Chem.MolToSmiles(expected))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -29,14 +29,13 @@ class Agreement:
 
     What a caption would be worth if any of the others might be the reference: the mean likeness to them, each weighing
     by its votes (minimum Bayes risk; Kumar and Byrne, NAACL 2004). How like two captions are is the mean of the F1 of
-    their n-grams, n = 1..4, as in `caption_similarities`.
+    the n-grams of their word pieces, n = 1..4.
     """
 
-    def __init__(self, votes: Mapping[str, float], split: Callable[[str], list[str]] = split_pieces) -> None:
-        """Count the n-grams, of what `split` makes of a text, of those that vote, one at least."""
-        self._split = split
+    def __init__(self, votes: Mapping[str, float]) -> None:
+        """Count the n-grams of those that vote, one at least."""
         self._shares = np.array(list(votes.values())) / sum(votes.values())
-        said = [split(text) for text in votes]
+        said = [split_pieces(text) for text in votes]
         self._numbers = {
             word: number for number, word in enumerate(dict.fromkeys(word for one in said for word in one))
         }
@@ -56,7 +55,7 @@ class Agreement:
 
     def measure(self, captions: Sequence[str]) -> NDArray[np.float64]:
         """How far each of N captions agrees with them, `[N]`, 0 to 1."""
-        said = [self._split(text) for text in captions]
+        said = [split_pieces(text) for text in captions]
         lengths = np.array([len(one) for one in said])
         texts, words = self._lay_out(said)
         places = np.zeros(len(words), np.int64)

@@ -76,15 +76,10 @@ def cast_votes(values: NDArray[np.float64], sharpness: float) -> NDArray[np.floa
     return np.asarray(votes / votes.sum(), dtype=np.float64)
 
 
-def split_words(text: str) -> list[str]:
-    """Words and punctuation of a text, in lower case."""
-    return _WORD.findall(text.lower())
-
-
 @lru_cache(maxsize=20_000)
 def count_word_ngrams(text: str) -> tuple[Ngrams, ...]:
     """N-grams of the words and punctuation of a text, for n = 1..4."""
-    words = split_words(text)
+    words = _WORD.findall(text.lower())
     return tuple(Counter(zip(*(words[start:] for start in range(n)), strict=False)) for n in range(1, LONGEST + 1))
 
 
@@ -135,13 +130,14 @@ def are_same(left: Mol, right: Mol) -> bool:
     Tautomers can be. Where InChI knows no such molecule, the canonical SMILES decides.
     """
     from rdkit.Chem import MolToSmiles
-    from rdkit.Chem.rdinchi import MolToInchi
     from rdkit.Chem.rdMolDescriptors import CalcMolFormula
+
+    from molregpt.metrics.molecules import write_inchi
 
     # An InChI takes a millisecond; it begins with the formula and knows the charge.
     if CalcMolFormula(left) != CalcMolFormula(right):
         return False
-    first, second = (str(MolToInchi(one)[0]) for one in (left, right))
+    first, second = write_inchi(left), write_inchi(right)
     if first and second:
         return first == second
     return bool(MolToSmiles(left) == MolToSmiles(right))

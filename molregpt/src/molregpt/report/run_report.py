@@ -26,7 +26,7 @@ _ORIGINS: Mapping[Origin, str] = {
     "ranked": "another answer of the model ranked above its first",
     "composed": "put together from several answers of the model and from its neighbours'",
     "candidate": "no answer passed every check; the best one counts",
-    "borrowed": "a neighbour's text ranked above all that the model wrote",
+    "borrowed": "a neighbour's text was preferred to all that the model wrote",
     "related": "a known molecule akin to the neighbours', or a form of one, ranked above all that the model wrote",
     "neighbour": "copied from the nearest neighbour",
 }

@@ -37,7 +37,7 @@ _ORIGINS: Mapping[Origin, Chip] = {
     "ranked": Chip("the best of the model's answers"),
     "composed": Chip("put together from several answers and the neighbours'"),
     "candidate": Chip("the best of several attempts"),
-    "borrowed": Chip("a neighbour's text, ranked above the model's"),
+    "borrowed": Chip("a neighbour's text, preferred to the model's"),
     "related": Chip("a known molecule akin to the neighbours', or a form of one"),
     "neighbour": Chip("copied from the nearest neighbour"),
 }
