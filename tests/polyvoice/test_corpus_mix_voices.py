@@ -66,3 +66,11 @@ def test_a_file_that_is_no_voice_is_named(voices, tmp_path, capsys):
     (voices / "am_adam.bin").write_bytes(b"1234")
     assert mix(voices, tmp_path / "mixed", "--count", 3) == 2
     assert "am_adam.bin: a voice holds" in capsys.readouterr().err
+
+
+def test_a_file_where_the_folder_should_be_is_named(voices, tmp_path, capsys):
+    (tmp_path / "mixed").write_text("mine")
+    for out in (tmp_path / "mixed", tmp_path / "mixed" / "in it"):
+        assert mix(voices, out, "--count", 3) == 2
+        assert f"{tmp_path / 'mixed'}" in capsys.readouterr().err
+    assert (tmp_path / "mixed").read_text() == "mine"

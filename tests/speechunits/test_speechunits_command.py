@@ -108,6 +108,7 @@ def test_bad_input_is_one_line_and_status_2(call, corpus: Path, tmp_path: Path) 
         (("extract", good, "--out", tmp_path, "--layer", 2), "need --encoder, --layer and --kmeans together"),
         (("extract", tmp_path / "empty.tsv", "--out", tmp_path, "--codec", "x"), "empty.tsv: has no rows"),
         (("extract", good, "--out", tmp_path, "--codec", "nonsense"), "codec 'nonsense'"),
+        (("train-codec", good, "--out", good, "--held-out-clips", 1), "good.tsv: cannot be written"),
         (("extract", good, "--out", tmp_path, *encoder, "--kmeans", good), "good.tsv"),
         (("kmeans", "--out", tmp_path / "absent/units"), "does not exist"),
         (("kmeans", "--out", tmp_path / "units"), "either a list of recordings or --features"),

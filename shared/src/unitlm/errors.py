@@ -2,8 +2,11 @@
 
 import errno
 
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
-"""What `OSError.errno` is when a disk is full, broken, or not to be written."""
+DISK_ERRORS = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
+    *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR),
+)
+"""What `OSError.errno` is when a disk is full, broken, not to be written, or has a file where a folder should be."""
 
 
 class InputError(ValueError):

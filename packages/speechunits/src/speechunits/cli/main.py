@@ -12,8 +12,11 @@ INPUT_ERROR = 2
 OUR_FAULT = 1
 INTERRUPTED = 130
 
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
-"""What `OSError.errno` is when a disk is full, broken, or not to be written."""
+DISK_ERRORS = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
+    *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR),
+)
+"""What `OSError.errno` is when a disk is full, broken, not to be written, or has a file where a folder should be."""
 
 COMMANDS = ("extract", "kmeans", "report", "train-codec", "cut-whisper")
 """Each names a module of this package, and its dataclass: train-codec is TrainCodec in train_codec.py."""
