@@ -77,20 +77,21 @@ def test_truncated_and_selected_rows_go_on_as_if_nothing_had_been_written(decode
         torch.testing.assert_close(logits[row], alone, atol=TOLERANCE, rtol=0)
 
 
-def test_rows_of_one_prompt_change_places_behind_it(decoder: Decoder) -> None:
-    """Four hypotheses of two prompts, one of which is shorter: only what they have written moves."""
-    prompts, written = random_ids(2, 6)[[0, 1, 0, 1]], random_ids(4, 2)
-    given = torch.tensor([6, 4, 6, 4])
-    cache = KeyValueCache(decoder.config, batch=4, capacity=12)
+def test_hypotheses_go_on_as_others_behind_their_prompts(decoder: Decoder) -> None:
+    """Three hypotheses of two prompts, one of which is shorter: only what they have written moves."""
+    prompts, written = random_ids(2, 6)[[0, 1, 0, 1, 0, 1]], random_ids(6, 2)
+    given = torch.tensor([6, 4, 6, 4, 6, 4])
+    cache = KeyValueCache(decoder.config, batch=6, capacity=12)
     decoder(prompts, cache=cache)
     cache.advance(given)
     decoder(written, cache=cache)
     cache.advance(2)
-    rows = torch.tensor([2, 3, 2, 1])
-    cache.reorder(rows, 4)
-    following = random_ids(4, 2)
+    before = cache.keys[:, :, :, :4].clone()
+    cache.reorder(torch.tensor([2, 0, 2]), [6, 4])
+    assert torch.equal(cache.keys[:, :, :, :4], before)
+    following = random_ids(6, 2)
     logits = decoder(following, cache=cache)
-    for row, (parent, length) in enumerate(zip(rows.tolist(), given.tolist(), strict=True)):
+    for row, (parent, length) in enumerate(zip([4, 5, 0, 1, 4, 5], given.tolist(), strict=True)):
         whole = torch.cat((prompts[row, :length], written[parent], following[row])).unsqueeze(0)
         torch.testing.assert_close(logits[row], decoder(whole)[0, length + 2 :], atol=TOLERANCE, rtol=0)
 

@@ -85,7 +85,8 @@ def test_rows_go_their_own_ways(make_decoder: Callable[..., Decoder]) -> None:
     _, cache = prefill(packed, prompts, 6)
     changed = cache.chosen(torch.tensor([0, 1, 0, 1]))
     step(packed, changed, [5, 6, 7, 8])
-    changed.reorder(torch.tensor([2, 3, 0, 1]), first=21)
+    changed.reorder(torch.tensor([1, 0]), [40, 21])
+    assert changed.shared.tolist() == [0, 0, 32, 16]  # prompts are shared on
     expected = prefill(packed, [[*prompts[0], 7], [*prompts[1], 8], [*prompts[0], 5], [*prompts[1], 6]], 3)[1]
     again = changed.chosen(torch.tensor([3, 3, 0]))
     expected_again = expected.chosen(torch.tensor([3, 3, 0]))

@@ -83,11 +83,10 @@ def beam_search(
         open_columns = [
             (*open_columns[row], column) for row, column in zip(parents.tolist(), columns.tolist(), strict=True)
         ]
-        rows = (parents.unsqueeze(1) * len(prompts) + views).flatten()
-        if len(rows) != len(hidden):
-            cache.select(rows)
-        elif not torch.equal(rows, torch.arange(len(rows), device=rows.device)):
-            cache.reorder(rows, min(map(len, prompts)))
+        if len(parents) != len(totals):
+            cache.select((parents.unsqueeze(1) * len(prompts) + views).flatten())
+        elif not torch.equal(parents, torch.arange(len(parents), device=parents.device)):
+            cache.reorder(parents, [len(prompt) for prompt in prompts])
         chosen = choices.to_ids(columns).repeat_interleave(len(prompts))
         hidden = model.transform(model.embed(chosen.unsqueeze(1)), cache=cache).squeeze(1)
         cache.advance(1)

@@ -151,16 +151,23 @@ class KeyValueCache:
             self._shares = bool(self.shared.any())
         self.keys, self.values = self._select(self.keys, rows), self._select(self.values, rows)
 
-    def reorder(self, rows: Tensor, first: int) -> None:
-        """Let row i go on as the old row `rows[i]` [B], as `select` does, where both hold the same before slot `first`.
+    def reorder(self, parents: Tensor, prompts: Sequence[int]) -> None:
+        """Let hypothesis i go on as what hypothesis `parents[i]` [H] was, without copying the prompts.
 
-        Hypotheses of one prompt differ in the little that they have written; the prompt need not be copied.
+        A hypothesis has one row behind each of V prompts, side by side (B = H * V), and has written as much as the
+        others; with one prompt this is `select` of as many rows.
+
+        Args:
+            parents: Hypotheses, int64 [H].
+            prompts: Tokens of each prompt, V of them.
         """
-        if self._shares and int(self.shared.max()) > first:  # what lies in another row cannot be copied from this one
-            self._own()
-        for slots in (self.keys, self.values):
-            slots[:, :, :, first : self.extent] = slots[:, :, :, first : self.extent].index_select(1, rows)
-        self.lengths = self.lengths.index_select(0, rows)
+        written = self.extent - max(prompts)
+        for view, first in enumerate(prompts):
+            if self._shares and int(self.shared[view :: len(prompts)].max()) > first:
+                self._own()  # what lies in another row cannot be copied from this one
+            for slots in (self.keys, self.values):
+                own = slots[:, view :: len(prompts), :, first : first + written]
+                own.copy_(own.index_select(1, parents))
 
     def copies(self, count: int) -> KeyValueCache:
         """A cache of `count` copies of the first row; this one stays as it is."""
