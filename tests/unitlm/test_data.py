@@ -19,7 +19,7 @@ from unitlm.data import Batch, DataPosition, Packer, Packing, read_ahead
 from unitlm.errors import InputError
 from unitlm.model import ABSENT
 from unitlm.settings import parse_settings
-from unitlm.shards import Example, ShardSet, read_shard_info, write_shard, write_shards
+from unitlm.shards import Example, ShardSet, deal, read_shard_info, write_shard, write_shards
 
 
 def make_example(number: int, length: int, conditions: bool = False) -> Example:
@@ -235,3 +235,19 @@ def test_broken_shards_are_refused_in_one_line(tmp_path: Path) -> None:
         ShardSet(tmp_path / "other.parquet")
     with pytest.raises(InputError, match="no shards"):
         ShardSet(tmp_path / "nowhere")
+
+
+@given(rows=st.integers(0, 60), most=st.integers(1, 20), seed=st.integers(0, 5))
+def test_rows_are_dealt_out_once_and_evenly(rows: int, most: int, seed: int) -> None:
+    dealt = deal(rows, most, seed)
+    assert sorted(row for shard in dealt for row in shard) == list(range(rows))
+    assert dealt == deal(rows, most, seed)
+    sizes = [len(shard) for shard in dealt]
+    assert len(sizes) == -(-rows // most)
+    assert max(sizes, default=0) - min(sizes, default=0) <= 1
+
+
+def test_each_shard_is_a_fair_sample() -> None:
+    """Of a table of two corpora, one behind the other, each shard has some of both."""
+    for shard in deal(1_000, 100, seed=3):
+        assert 25 < sum(row < 500 for row in shard) < 75

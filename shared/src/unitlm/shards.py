@@ -96,6 +96,25 @@ def write_shard(path: Path, examples: Iterable[Example], *, codebooks: int = 1, 
     return True
 
 
+def deal(rows: int, most: int, seed: int | Sequence[int]) -> list[list[int]]:
+    """Deal the rows of a table out to shards of at most `most`, each a fair sample of all of them.
+
+    A table lies as it was put together, one corpus behind the other. Of shards that are cut from it as it lies each is
+    of one kind, and training, which has some of them at hand at a time, forgets one kind over the next.
+
+    Args:
+        rows: How many there are.
+        most: Rows of a shard; no two differ by more than one.
+        seed: Another seed, another deal.
+
+    Returns:
+        The numbers of the rows of each shard.
+    """
+    order = np.random.default_rng(seed).permutation(rows).tolist()
+    shards = -(-rows // most)
+    return [order[rows * shard // shards : rows * (shard + 1) // shards] for shard in range(shards)]
+
+
 def write_shards(
     folder: Path,
     sources: Sequence[Source],

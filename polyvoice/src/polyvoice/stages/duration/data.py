@@ -19,7 +19,7 @@ from polyvoice.tasks import DURATIONS, UNITS, Direction, predict_durations
 from speechunits.runs import Runs, Units
 from unitlm.aligned import AlignedLine
 from unitlm.alphabet import Units as UnitAlphabet
-from unitlm.shards import Example, write_shards
+from unitlm.shards import Example, deal, write_shards
 from unitlm.task import Task
 from unitlm.vocabulary import Vocabulary
 
@@ -134,10 +134,9 @@ def write_duration_shards(out: Path, material: Material, writer: DurationWriter,
         if not examples and folder.name == "shards":
             raise InputError(f"{folder}: no pair has units on both sides and fits into a row of {longest} steps")
         if examples:
-            blocks = [examples[start : start + _PAIRS_A_SHARD] for start in range(0, len(examples), _PAIRS_A_SHARD)]
-            write_shards(
-                folder, blocks, lambda block: block, codebooks=writer.codebooks, provenance=material.provenance
-            )
+            blocks = [[examples[row] for row in rows] for rows in deal(len(examples), _PAIRS_A_SHARD, 0)]
+            provenance = f"{material.provenance} dealt"
+            write_shards(folder, blocks, lambda block: block, codebooks=writer.codebooks, provenance=provenance)
 
 
 def has_units(pair: SpokenPair) -> bool:

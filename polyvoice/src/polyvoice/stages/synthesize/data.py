@@ -10,7 +10,6 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +21,7 @@ from polyvoice.stages.material import Material
 from polyvoice.stages.synthesize.settings import VoiceSettings
 from speechunits.codecs.protocol import Codes
 from speechunits.runs import Units, expand
-from unitlm.shards import Example, write_shards
+from unitlm.shards import Example, deal, write_shards
 
 # Half a second: encoders drop a frame or two at the edges; more means that units and codes are of different speech.
 _DRIFT_S = 0.5
@@ -229,16 +228,18 @@ def write_voice_shards(
             continue
         if len(corpus) < len(pairs):
             print(f"{folder}: {len(pairs) - len(corpus)} pairs that are not spoken left out", file=sys.stderr)
-        count = -(-len(corpus) // how.pairs_per_shard)
-        edges = [len(corpus) * shard // count for shard in range(count + 1)]
-        blocks = [(number, range(*edge)) for number in range(how.passes) for edge in pairwise(edges)]
+        blocks = [
+            (number, rows)
+            for number in range(how.passes)
+            for rows in deal(len(corpus), how.pairs_per_shard, [how.voice_seed, number])
+        ]
 
         shown = partial(_show, corpus, write, longest)
-        write_shards(folder, blocks, shown, codebooks=codebooks, provenance=material.provenance)
+        write_shards(folder, blocks, shown, codebooks=codebooks, provenance=f"{material.provenance} dealt")
 
 
 def _show(
-    corpus: VoiceCorpus, convert: Callable[[VoiceExample], Example], longest: int, block: tuple[int, range]
+    corpus: VoiceCorpus, convert: Callable[[VoiceExample], Example], longest: int, block: tuple[int, Sequence[int]]
 ) -> Iterator[Example]:
     """The examples of some rows in one pass."""
     number, rows = block

@@ -10,7 +10,6 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +32,7 @@ from polyvoice.tasks import (
 )
 from speechunits.runs import Units, deduplicate
 from unitlm.alphabet import Alphabet, Bytes, Content, Pieces
-from unitlm.shards import Example, write_shards
+from unitlm.shards import Example, deal, write_shards
 from unitlm.task import Task
 from unitlm.vocabulary import Vocabulary
 
@@ -103,8 +102,7 @@ class _Block:
     """What one shard is made of: some rows of one pass."""
 
     number: int
-    start: int
-    stop: int
+    rows: Sequence[int]
 
 
 def build_vocabulary(
@@ -167,22 +165,23 @@ def write_pair_shards(
     pairs = [pair for pair in pairs if _can_show(pair, vocabulary, settings)]
     if not pairs:
         raise InputError("translate: no pair can show any of the tasks that are learned; see the shares and --text")
-    # Of equal size: a last shard of a few rows might show none of its tasks.
-    count = -(-len(pairs) // settings.rows_per_shard)
-    edges = [len(pairs) * shard // count for shard in range(count + 1)]
-    blocks = [_Block(number, *edge) for number in range(settings.passes) for edge in pairwise(edges)]
+    blocks = [
+        _Block(number, rows)
+        for number in range(settings.passes)
+        for rows in deal(len(pairs), settings.rows_per_shard, [settings.corpus_seed, number])
+    ]
     too_long = 0
 
     def examples(block: _Block) -> Iterator[Example]:
         nonlocal too_long
-        for row in range(block.start, block.stop):
+        for row in block.rows:
             for example in make_examples(pairs[row], vocabulary, settings, block.number, row):
                 if len(example.ids) <= longest:
                     yield example
                 else:
                     too_long += 1
 
-    write_shards(folder, blocks, examples, provenance=provenance)
+    write_shards(folder, blocks, examples, provenance=f"{provenance} dealt")
     return too_long
 
 
