@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from speechunits.codecs.protocol import Codec
 
 SIZES_S = (3, 10, 30)
-STAGES = ("encode", "translate", "duration", "synthesize", "decode")
+STAGES = ("cut", "voice", "encode", "translate", "duration", "synthesize", "decode")
 PEER = "EnCodec 24 kHz"
 
 # From a codec and a sound to what is timed.

@@ -189,7 +189,7 @@ def test_twenty_learned_sentences_come_out_as_speech(
         total += wanted.size
         lengths.append(made.runs.lengths.sum() / target.size)
         right_voice += np.median(ToneCodec().encode(made.waveform)[1]) == voice
-        assert set(made.seconds) == {"encode", "translate", "duration", "synthesize", "decode"}
+        assert set(made.seconds) == {"cut", "voice", "encode", "translate", "duration", "synthesize", "decode"}
     assert errors / total < 0.05
     assert right_voice >= 18
     assert np.mean([0.8 <= ratio <= 1.2 for ratio in lengths]) >= 0.9
@@ -348,6 +348,13 @@ def test_the_command_writes_speech_and_says_how(
     assert told["duration_s"] == pytest.approx(spoken.duration_s) == pytest.approx(sum(piece["lengths"]) / 50)
     assert piece["source_units"] == deduplicate(corpus[0][0]).units.tolist()
     assert read_comment(tmp_path / "out.wav") == synthetic_tag()
+    arguments[2] = str(tmp_path / "out.flac")
+    assert run([*arguments, "--temperature", "0", "--views", "1"]) == 0
+    assert (tmp_path / "out.flac").read_bytes()[:4] == b"fLaC"
+    np.testing.assert_allclose(read_audio(tmp_path / "out.flac").samples, spoken.samples, atol=1e-4)
+    arguments[2] = str(tmp_path / "out.mp3")
+    assert run(arguments) == 2
+    assert "out.mp3: speech is written as .wav or .flac" in capsys.readouterr().err
     write_wav(tmp_path / "silent.wav", Waveform(np.zeros(RATE_HZ, np.float32), RATE_HZ))
     arguments[1:3] = [str(tmp_path / "silent.wav"), str(tmp_path / "none.wav")]
     assert run(arguments) == 2

@@ -7,11 +7,14 @@ import shutil
 from pathlib import Path
 
 import pytest
-import torch
 
+from polyvoice.bundle.shipped import shipped_bundle
 from polyvoice.cli.main import run
+from polyvoice.errors import InputError
+from polyvoice.stages.base import Base
+from polyvoice.stages.presets import StageName
 from polyvoice.stages.stage_folder import FILE, VOCABULARY
-from unitlm.checkpoint import load_model
+from polyvoice.tasks import Direction
 from unitlm.metrics import read_metrics
 
 OPTIONS = ["--device", "cpu", "--batch-rows", "4", "--micro-batch-rows", "4", "--sequence-length", "128"]
@@ -43,12 +46,27 @@ def test_it_goes_on_from_the_weights_with_the_vocabulary(
     assert (further / "model" / VOCABULARY).read_text() == (begun / "model" / VOCABULARY).read_text()
     assert str(begun) not in (further / "model" / FILE).read_text()
     # Given again, a run that has ended stays as it is, though its base would move it.
-    weights = load_model(further / "model").state_dict()
+    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in (further / "model").iterdir()}
+    diary = read_metrics(further / "train")
     assert (
         train("translate", toy_corpus, further, "--steps", "2", "--pieces", "290", "--base", str(begun / "model")) == 0
     )
-    for name, value in load_model(further / "model").state_dict().items():
-        torch.testing.assert_close(value, weights[name], rtol=0, atol=0)
+    assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in (further / "model").iterdir()} == before
+    assert read_metrics(further / "train") == diary
+
+
+def test_languages_are_words_to_the_translation_model_and_numbers_to_the_others() -> None:
+    def open_shipped(stage: StageName) -> Base:
+        found = Base.open(str(shipped_bundle() / stage), stage)
+        assert found is not None
+        return found
+
+    some = [Direction("en", "zh")]
+    open_shipped("translate").check_languages(some)
+    with pytest.raises(InputError, match="knows zh, en, es, not fr"):
+        open_shipped("translate").check_languages([Direction("en", "fr")])
+    with pytest.raises(InputError, match="in this order, not en, zh"):
+        open_shipped("duration").check_languages(some)
 
 
 def test_a_new_vocabulary_begins_with_what_the_model_knows(
@@ -84,7 +102,7 @@ def test_what_does_not_fit_is_refused_in_one_line(
     assert "stage 'translate', expected 'duration'" in refuse("duration", base)
     assert "not a finished stage" in refuse("translate", str(tmp_path))
     assert "new_vocabulary is for a model that begins with another" in refuse("translate", "", "--new-vocabulary")
-    assert "in this order, not" in refuse("translate", base, "--directions", "en-zh")
+    assert "knows text, which text none would leave out" in refuse("translate", base, "--text", "none")
     card = json.loads((begun / "model" / FILE).read_text())
     card["units"]["kmeans"] = "another"
     other = tmp_path / "other"

@@ -37,13 +37,25 @@ def encode_speech(waveform: Waveform, file_format: Format, comment: str | None =
     return _encode(waveform.samples, waveform.rate_hz, file_format, synthetic_tag() if comment is None else comment)
 
 
-def write_speech(path: Path, waveform: Waveform) -> None:
-    """Write a WAV file with the tag in it, atomically.
+def format_of(path: Path) -> Format:
+    """The format that a file's name asks for.
+
+    Raises:
+        speechunits.errors.InputError: the name ends in another one.
+    """
+    for name in FORMATS:
+        if path.suffix.lower() == f".{name}":
+            return name
+    raise InputError(f"{path}: speech is written as {' or '.join(f'.{name}' for name in FORMATS)}")
+
+
+def write_speech(path: Path, waveform: Waveform, file_format: Format = "wav") -> None:
+    """Write a file with the tag in it, atomically.
 
     Raises:
         speechunits.errors.InputError: the folder does not exist.
     """
-    write_atomically(path, encode_speech(waveform, "wav"))
+    write_atomically(path, encode_speech(waveform, file_format))
 
 
 def read_comment(path: Path) -> str:

@@ -194,7 +194,7 @@ class Presets:
 
     def run(self) -> None:
         """Print the table."""
-        from polyvoice.stages.presets import describe_presets
+        from polyvoice.stages.dry_run import describe_presets
 
         print(describe_presets())
 

@@ -27,7 +27,7 @@ class Translate:
     source: Positional[Path]
     """The recording, in any format that libsndfile reads."""
     out: Positional[Path]
-    """WAV file to write; a comment in it says that the speech is synthetic."""
+    """File to write, .wav or .flac; a comment in it says that the speech is synthetic."""
     to: str
     """Language to translate into, such as en."""
     from_: Annotated[str | None, arg(name="from")] = None
@@ -51,14 +51,16 @@ class Translate:
         """Translate, and say what came out."""
         if not self.out.parent.is_dir():
             raise InputError(f"{self.out}: the folder {self.out.parent} does not exist")
+        from polyvoice.provenance import format_of, write_speech
+
+        file_format = format_of(self.out)
         from rich.console import Console
         from rich.progress import Progress
 
         from polyvoice.bundle import load
         from polyvoice.bundle.shipped import shipped_bundle
-        from polyvoice.pipeline.join import Spoken, join_pieces
         from polyvoice.pipeline.translator import SpeechTranslator
-        from polyvoice.provenance import write_speech
+        from polyvoice.pipeline.whole import put_together
         from speechunits.audio import read_audio
 
         translator = SpeechTranslator(load(self.bundle or shipped_bundle(), self.device), self.options)
@@ -70,23 +72,24 @@ class Translate:
                 voice = translator.hear_voice(read_audio(self.voice), self.voice_language or language)
             except InputError as error:
                 raise InputError(f"{self.voice}: {error}") from error
-        pieces: list[Piece] = []
         console = Console(stderr=True)
         with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
             bar = progress.add_task("translating", total=recording.duration_s)
-            for piece in translator.pieces(recording, language, self.to, seed=self.seed, voice=voice):
-                pieces.append(piece)
-                progress.update(bar, completed=piece.segment.stop_s)
-        spoken = join_pieces([Spoken(piece.segment, piece.waveform) for piece in pieces], translator.rate_hz)
+            whole = put_together(
+                translator.pieces(recording, language, self.to, seed=self.seed, voice=voice),
+                translator.rate_hz,
+                lambda piece: progress.update(bar, completed=piece.segment.stop_s),
+            )
+        pieces, spoken = whole.pieces, whole.waveform
         if spoken is None:
             why = "no speech in it" if not pieces else "the translation is empty"
             raise InputError(f"{self.source}: {why}; nothing is written")
-        write_speech(self.out, spoken)
+        write_speech(self.out, spoken, file_format)
         if self.json:
             about = {"from": language, "to": self.to, "source_s": recording.duration_s, "duration_s": spoken.duration_s}
             print(json.dumps({"audio": str(self.out), **about, "pieces": [_describe(piece) for piece in pieces]}))
         else:
-            seconds = sum(sum(piece.seconds.values()) for piece in pieces)
+            seconds = sum(whole.seconds.values())
             print(f"{self.out}: {spoken.duration_s:.2f} s of {self.to}, made in {seconds:.2f} s", file=sys.stderr)
             for piece in pieces:
                 if piece.translation.text_heard is not None:  # it went by way of text

@@ -54,8 +54,9 @@ class PipelineOptions:
         other_levels: none: the codec's decoder gets level 0 alone; best: the most probable codes of the other levels,
             too; mean: each of their codes counts as much as it is probable, which is nearer to the right spectrum and,
             with a weak model, a little less clear. auto: none where the decoder is told what is said and in whose
-            voice, else best.
-        longest_piece_s: longer recordings are cut, in pauses where there are any.
+            voice, and with a mean first level, else best.
+        longest_piece_s: longer recordings are cut, in pauses where there are any. By way of text a model has learned
+            pieces of at most so many tokens as its training's rows have (the bundle that ships: about 6 s a side).
         pause_s: pauses from this length on are always between pieces.
         longest_voice_s: the most of a recording that the voice is taken from; the model of the codec's first level
             hears no more than it did in training (the bundle that ships: 4.5 s).

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -13,10 +12,10 @@ from polyvoice.bundle.loading import Bundle
 from polyvoice.bundle.manifest import FILE
 from polyvoice.errors import InputError
 from polyvoice.evaluation.translator import Translated
-from polyvoice.pipeline.join import Spoken, join_pieces
 from polyvoice.pipeline.settings import PipelineOptions
 from polyvoice.pipeline.timing import Stopwatch
 from polyvoice.pipeline.views import views_of
+from polyvoice.pipeline.whole import put_together
 from polyvoice.stages.synthesize.synthesizer import FirstLevel, OtherLevels, SynthesisOptions, Synthesizer
 from polyvoice.stages.translate.decoding import TranslateOptions, Translation
 from speechunits.audio import Waveform, resample
@@ -50,7 +49,8 @@ class Piece:
         translation: what the translation model wrote.
         runs: the units of the translation and their lengths.
         waveform: the speech; None when the translation is empty.
-        seconds: compute seconds of each stage.
+        seconds: compute seconds of each stage; of a recording's first piece also what it took to find the pieces and
+            to hear the voice.
     """
 
     segment: Segment
@@ -104,7 +104,8 @@ class SpeechTranslator:
         """What the codec's decoder gets beside level 0."""
         asked = self._options.other_levels
         if asked == "auto":
-            return "best" if told_of(self._bundle.codec) is None else "none"
+            alone = told_of(self._bundle.codec) is not None or self._options.first_level == "mean"
+            return "none" if alone else "best"
         return asked
 
     @property
@@ -132,16 +133,15 @@ class SpeechTranslator:
         return found[0]
 
     def hear_voice(self, waveform: Waveform, language: str) -> Voice:
-        """Make a voice prompt of a recording's longest piece of speech.
+        """Make a voice prompt of a recording, as `pieces` makes one of what it translates.
 
         Raises:
             InputError: there is no speech in it.
         """
-        cuts = cut_at_pauses(waveform, longest_s=self._options.longest_voice_s, pause_s=self._options.pause_s)
+        cuts = self._cut(waveform)
         if not cuts:
             raise InputError("no speech in it to take a voice from")
-        # The longest piece that is allowed: a longer prompt tells more of a voice.
-        return self._hear(_slice(waveform, max(cuts, key=lambda cut: cut.duration_s)), language)
+        return self._hear(waveform, cuts, language)
 
     def pieces(
         self, waveform: Waveform, source: str, target: str, *, seed: int = 0, voice: Voice | None = None
@@ -159,48 +159,38 @@ class SpeechTranslator:
             InputError: the bundle does not translate so.
         """
         self.source_of(target, source)
-        options = self._options
-        cuts = cut_at_pauses(waveform, longest_s=options.longest_piece_s, pause_s=options.pause_s)
+        watch = Stopwatch()  # what is done once counts to the first piece
+        with watch.time("cut"):
+            cuts = self._cut(waveform)
         if not cuts:
             return
         if voice is None:
-            longest = max(cuts, key=lambda cut: cut.duration_s)
-            stop_s = min(longest.stop_s, longest.start_s + options.longest_voice_s)
-            voice = self._hear(_slice(waveform, Segment(longest.start_s, stop_s)), source)
+            with watch.time("voice"):
+                voice = self._hear(waveform, cuts, source)
         for number, cut in enumerate(cuts):
-            yield self._translate_piece(_slice(waveform, cut), cut, source, target, voice, seed + number)
+            yield self._translate_piece(_slice(waveform, cut), cut, source, target, voice, seed + number, watch)
+            watch = Stopwatch()
 
     def translate(
         self, waveform: Waveform, source_lang: str, target_lang: str, *, seed: int, voice: Voice | None = None
     ) -> Translated:
         """Translate a recording; see `pieces`."""
-        began = time.perf_counter()
-        first_audio_s: float | None = None
-        watch = Stopwatch()
-        done: list[Piece] = []
-        for piece in self.pieces(waveform, source_lang, target_lang, seed=seed, voice=voice):
-            if first_audio_s is None and piece.waveform is not None:
-                first_audio_s = time.perf_counter() - began
-            watch.add(piece.seconds)
-            done.append(piece)
-        said = [piece.translation.text_said for piece in done if piece.translation.text_said is not None]
-        return Translated(
-            waveform=join_pieces([Spoken(piece.segment, piece.waveform) for piece in done], self.rate_hz),
-            runs=Runs(
-                np.concatenate([np.empty(0, np.int64), *(piece.runs.units for piece in done)]),
-                np.concatenate([np.empty(0, np.int64), *(piece.runs.lengths for piece in done)]),
-            ),
-            text=" ".join(said) if said else None,
-            seconds=watch.seconds,
-            first_audio_s=first_audio_s,
-        )
+        pieces = self.pieces(waveform, source_lang, target_lang, seed=seed, voice=voice)
+        whole = put_together(pieces, self.rate_hz)
+        return Translated(whole.waveform, whole.said, whole.text_said, whole.seconds, whole.first_audio_s)
 
     def _translate_piece(
-        self, waveform: Waveform, segment: Segment, source: str, target: str, voice: Voice, seed: int
+        self,
+        waveform: Waveform,
+        segment: Segment,
+        source: str,
+        target: str,
+        voice: Voice,
+        seed: int,
+        watch: Stopwatch,
     ) -> Piece:
         """All stages, for one piece."""
         bundle, options = self._bundle, self._options
-        watch = Stopwatch()
         with watch.time("encode"):
             views = [deduplicate(units) for units in self._units(waveform, options.views)]
         heard = views[0]
@@ -251,9 +241,16 @@ class SpeechTranslator:
         long_enough = [each for each in views_of(heard, views) if each.samples.size >= encoder.shortest_samples]
         return [self._bundle.kmeans.assign(features) for features in encoder.encode(long_enough)]
 
-    def _hear(self, waveform: Waveform, language: str) -> Voice:
-        """The voice of one stretch of speech."""
-        return Voice(self._units(waveform)[0], self._bundle.codec.encode(waveform), language)
+    def _cut(self, waveform: Waveform) -> Sequence[Segment]:
+        """Where a recording speaks, in pieces that can be translated."""
+        return cut_at_pauses(waveform, longest_s=self._options.longest_piece_s, pause_s=self._options.pause_s)
+
+    def _hear(self, waveform: Waveform, cuts: Sequence[Segment], language: str) -> Voice:
+        """The voice of a recording's longest piece, or of as much of it as a prompt may have."""
+        longest = max(cuts, key=lambda cut: cut.duration_s)
+        stop_s = min(longest.stop_s, longest.start_s + self._options.longest_voice_s)
+        prompt = _slice(waveform, Segment(longest.start_s, stop_s))
+        return Voice(self._units(prompt)[0], self._bundle.codec.encode(prompt), language)
 
 
 def _slice(waveform: Waveform, segment: Segment) -> Waveform:

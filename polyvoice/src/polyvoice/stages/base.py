@@ -62,11 +62,17 @@ class Base:
                 raise InputError(f"{self.folder}: was trained on {name} of {mine}, and these are of {found}")
 
     def check_languages(self, directions: Sequence[Direction]) -> None:
-        """Raise InputError unless the languages have the numbers that the model knows them by; of new ids any may."""
+        """Raise InputError unless the model knows the languages; with a vocabulary of its own any will do.
+
+        The translation model knows them by words of its tasks, the other stages by numbers, which must be the same.
+        """
         if self.renewed:
             return
         mine, wanted = languages_of(self.card.directions), languages_of(directions)
-        if mine != wanted:
+        if self.card.stage == "translate":
+            if new := [language for language in wanted if language not in mine]:
+                raise InputError(f"{self.folder}: knows {', '.join(mine)}, not {', '.join(new)}")
+        elif mine != wanted:
             raise InputError(f"{self.folder}: knows {', '.join(mine)} in this order, not {', '.join(wanted)}")
 
     def give_weights(self, model: Decoder, vocabulary: Vocabulary) -> None:

@@ -16,6 +16,8 @@ from speechunits.extracted import CodesInfo, UnitsInfo, read_extracted
 from unitlm.dry_run import DryRun, Estimate, estimate_run
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from polyvoice.stages.course import Course
     from unitlm.model import ModelConfig
 
@@ -63,6 +65,26 @@ def estimate_stage(settings: StageSettings, machines: DryRun, extracted: Path | 
 
     model = settings.model_config(build_other_levels_vocabulary(units.clusters, codes).size, languages, codes.levels)
     return _estimate("other_levels", settings.preset, model, settings.course, machines, scored_ids=codes.codebook_size)
+
+
+def describe_presets() -> str:
+    """A table of all presets: millions of parameters of each stage, with the usual units and codes."""
+    stages: Mapping[StageName, type[StageSettings]] = {
+        "translate": TranslateSettings,
+        "duration": DurationSettings,
+        "first_level": FirstLevelSettings,
+        "other_levels": OtherLevelsSettings,
+    }
+    lines = [f"{'preset':<8}" + "".join(f"{stage:>34}" for stage in stages)]
+    for preset, sizes in PRESETS.items():
+        cells = []
+        for stage, settings in stages.items():
+            size, total = sizes[stage], estimate_stage(settings(preset=preset), DryRun()).parameters.total
+            cells.append(f"{total / 1e6:8.1f} M ({size.layers:>2} layers of {size.width:>5,})")
+        lines.append(f"{preset:<8}" + "".join(f"{cell:>34}" for cell in cells))
+    units, codes, pieces = USUAL_UNITS, USUAL_CODES, CorpusSettings().pieces
+    facts = f"{units.clusters:,} units, {pieces:,} text pieces of each of two languages, a codec of {codes.levels} x"
+    return "\n".join([*lines, f"Parameters with {facts} {codes.codebook_size:,}."])
 
 
 def _estimate(

@@ -65,14 +65,6 @@ class Size:
             dropout=self.dropout if dropout is None else dropout,
         )
 
-    def count_parameters(self, vocabulary_size: int, *, stages: int = 0, conditions: int = 0) -> int:
-        """Parameters of the decoder that `model_config` describes, without making it."""
-        grouped = self.width * self.key_value_heads // self.heads
-        attention = self.width * (self.width + 2 * grouped) + self.width**2
-        norm = self.width * (1 + 2 * stages)
-        block = attention + 3 * self.width * self.feed_forward_width + 2 * norm
-        return (vocabulary_size + conditions) * self.width + self.layers * block + norm
-
 
 PRESETS: Mapping[Preset, Mapping[StageName, Size]] = {
     "tiny": {
@@ -106,31 +98,3 @@ PRESETS: Mapping[Preset, Mapping[StageName, Size]] = {
         "other_levels": Size(1_280, 24, 20, 20, 3_456, 0.1, 4e-4),
     },
 }
-
-
-def describe_presets(clusters: int = 1_000, pieces: int = 3_000, levels: int = 8, codebook_size: int = 1_024) -> str:
-    """A table of all presets: millions of parameters of each stage, counted for the given alphabets.
-
-    Args:
-        clusters: units of the k-means.
-        pieces: text pieces of all languages together.
-        levels: levels of the codec.
-        codebook_size: codes of a level.
-    """
-    vocabularies: dict[StageName, int] = {
-        "translate": clusters + pieces,
-        "duration": clusters + 500,
-        "first_level": clusters + codebook_size,
-        "other_levels": clusters + levels * codebook_size,
-    }
-    lines = [f"{'preset':<8}" + "".join(f"{stage:>34}" for stage in vocabularies)]
-    for preset, sizes in PRESETS.items():
-        cells = []
-        for stage, vocabulary_size in vocabularies.items():
-            size = sizes[stage]
-            stages = levels - 1 if stage == "other_levels" else 0
-            millions = size.count_parameters(vocabulary_size, stages=stages) / 1e6
-            cells.append(f"{millions:8.1f} M ({size.layers:>2} layers of {size.width:>5,})")
-        lines.append(f"{preset:<8}" + "".join(f"{cell:>34}" for cell in cells))
-    facts = f"{clusters:,} units, {pieces:,} text pieces, a codec of {levels} x {codebook_size:,}"
-    return "\n".join([*lines, f"Parameters with {facts}."])

@@ -1,4 +1,4 @@
-"""From prepared shards to a finished stage: what the training of the duration model and of both synthesis models share.
+"""From prepared shards to a finished stage: what the training of all stages shares.
 
     run/vocabulary.json            alphabets
     run/shards/, run/held_out/     token shards
@@ -27,7 +27,7 @@ from polyvoice.stages.directions import find_directions, orient_pairs
 from polyvoice.stages.material import Material
 from polyvoice.stages.preparation import digest_inputs, prepare_once
 from polyvoice.stages.presets import Size, StageName
-from polyvoice.stages.stage_folder import VOCABULARY, StageCard, TrainedOn, write_stage
+from polyvoice.stages.stage_folder import VOCABULARY, StageCard, TrainedOn, is_stage, write_stage
 from polyvoice.tasks import Direction, languages_of
 from speechunits.extracted import CodesInfo, UnitsInfo, read_extracted
 from unitlm.checkpoint import load_model
@@ -215,8 +215,10 @@ def run_stage(out: Path, data: StageData, prepared: Prepared, plan: StagePlan, b
             raise InputError(f"{out}: stopped at step {result.step} of {course.steps}; give the same command to go on")
         if processes.is_first:
             _finish(out, data, prepared, plan, result)
-            if plan.score is not None and held_out is not None:
-                _log(out / "train", result.step, plan.score(out / "model", str(processes.device)))
+            if plan.score is not None and held_out is not None and not _is_scored(out / "train", result.step):
+                log = MetricsLog(out / "train", step=result.step, tensorboard=False)
+                log.write(result.step, plan.score(out / "model", str(processes.device)))
+                log.close()
         processes.any(False)  # nobody reports success before the model is there
     return out / "model"
 
@@ -232,12 +234,10 @@ def _finish(out: Path, data: StageData, prepared: Prepared, plan: StagePlan, res
         settings={**plan.settings, "course": asdict(plan.course)},
         trained_on=TrainedOn(data.manifest.name, data.digest, prepared.pairs, result.step, result.held_out_loss),
     )
-    write_stage(out / "model", trained, prepared.vocabulary, card)
+    if not is_stage(out / "model", card):
+        write_stage(out / "model", trained, prepared.vocabulary, card)
 
 
-def _log(run_folder: Path, step: int, scores: Mapping[str, float]) -> None:
-    """Add a finished run's scores to its diary, once."""
-    if not any(scores.keys() <= row.keys() for row in read_metrics(run_folder)):
-        log = MetricsLog(run_folder, step=step, tensorboard=False)
-        log.write(step, scores)
-        log.close()
+def _is_scored(run_folder: Path, step: int) -> bool:
+    """Whether a finished run's diary has its scores: a line that tells no loss."""
+    return any(row["step"] == step and not row.keys() & {"loss", "held_out_loss"} for row in read_metrics(run_folder))

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -75,8 +76,17 @@ def write_stage(folder: Path, model: Decoder, vocabulary: Vocabulary, card: Stag
     (folder / FILE).unlink(missing_ok=True)
     save_model(folder, model)
     vocabulary.save(folder / VOCABULARY)
-    values = {**asdict(card), "directions": [str(direction) for direction in card.directions]}
-    write_json(folder / FILE, {"format": FORMAT, **values})
+    write_json(folder / FILE, _to_json(card))
+
+
+def is_stage(folder: Path, card: StageCard) -> bool:
+    """Whether a folder holds the finished stage that a card describes."""
+    path = folder / FILE
+    return path.is_file() and read_json(path) == json.loads(json.dumps(_to_json(card)))
+
+
+def _to_json(card: StageCard) -> dict[str, Json]:
+    return {"format": FORMAT, **asdict(card), "directions": [str(direction) for direction in card.directions]}
 
 
 def read_stage(folder: Path, stage: StageName | None = None) -> StageCard:

@@ -11,25 +11,25 @@ import numpy as np
 
 from polyvoice.errors import InputError
 from polyvoice.evaluation.rows import UnitRuns
-from polyvoice.pipeline.join import Spoken, join_pieces
-from polyvoice.pipeline.timing import Stopwatch
+from polyvoice.pipeline.whole import put_together
 from polyvoice.provenance import synthetic_tag
 from polyvoice.samples.rendering import render_page
 from polyvoice.samples.speeches import Speech, view_speech
 from polyvoice.samples.views import name_language
 from polyvoice.serving.uploads import read_upload
-from speechunits.runs import Runs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from pathlib import Path
 
     from polyvoice.pipeline.translator import Piece, SpeechTranslator
     from polyvoice.serving.settings import Limits
 
 _STAGES = {
+    "cut": "where there is speech",
+    "voice": "whose voice it is",
     "encode": "speech to units",
-    "translate": "units to units",
+    "translate": "units to units, or by way of text",
     "duration": "how long each lasts",
     "synthesize": "units to codes",
     "decode": "codes to speech",
@@ -97,38 +97,32 @@ def translate_for_page(
     voice = None
     if wish.voice is not None:
         voice = translator.hear_voice(read_upload(wish.voice, limits.longest_recording_s), wish.source)
-    watch = Stopwatch()
-    pieces: list[Piece] = []
-    first_audio_s: float | None = None
-    asked = time.monotonic()
-    for piece in translator.pieces(recording, wish.source, wish.target, seed=wish.seed, voice=voice):
-        pieces.append(piece)
-        watch.add(piece.seconds)
-        if first_audio_s is None and piece.waveform is not None:
-            first_audio_s = time.monotonic() - asked
+
+    def tell(piece: Piece) -> None:
         progress(min(1.0, piece.segment.stop_s / recording.duration_s))
         if time.monotonic() - began > limits.request_timeout_s:
             raise InputError(f"the translation took longer than {limits.request_timeout_s:g} s")
-    if not pieces:
+
+    pieces = translator.pieces(recording, wish.source, wish.target, seed=wish.seed, voice=voice)
+    whole = put_together(pieces, translator.rate_hz, tell)
+    if not whole.pieces:
         raise InputError("no speech was heard in the recording")
-    spoken = join_pieces([Spoken(piece.segment, piece.waveform) for piece in pieces], translator.rate_hz)
-    total_s = sum(watch.seconds.values())
+    spoken, first_audio_s = whole.waveform, whole.first_audio_s
+    total_s = sum(whole.seconds.values())
     longest_s = max(recording.duration_s, spoken.duration_s if spoken else 0.0)
-    heard = " ".join(piece.translation.text_heard for piece in pieces if piece.translation.text_heard)
-    said = " ".join(piece.translation.text_said for piece in pieces if piece.translation.text_said)
     source = Speech(
         role="source",
         title=name_language(wish.source),
         waveform=recording,
-        units=_join_runs(piece.source for piece in pieces),
-        lines=(("understood", heard),) if heard else (),
+        units=UnitRuns.of(whole.heard),
+        lines=(("understood", whole.text_heard),) if whole.text_heard else (),
     )
     output = Speech(
         role="output",
         title=name_language(wish.target),
         waveform=spoken,
-        units=_join_runs(piece.runs for piece in pieces),
-        lines=(("meant", said),) if said else (),
+        units=UnitRuns.of(whole.said),
+        lines=(("meant", whole.text_said),) if whole.text_said else (),
         comment=synthetic_tag(),
     )
     return render_page(
@@ -144,9 +138,9 @@ def translate_for_page(
             ],
             "stages": [
                 StageView(name, _STAGES[name], f"{seconds:.3f}", f"{100 * seconds / max(total_s, 1e-9):.1f}")
-                for name, seconds in watch.seconds.items()
+                for name, seconds in whole.seconds.items()
             ],
-            "pieces": [_view_piece(piece) for piece in pieces],
+            "pieces": [_view_piece(piece) for piece in whole.pieces],
         },
     )
 
@@ -154,13 +148,6 @@ def translate_for_page(
 def show_problem(error: ValueError) -> str:
     """A page that says why there is no translation."""
     return render_page("problem.html.j2", {"problem": " ".join(str(error).split())})
-
-
-def _join_runs(runs: Iterable[Runs]) -> UnitRuns | None:
-    parts = list(runs)
-    return UnitRuns.of(
-        Runs(np.concatenate([part.units for part in parts]), np.concatenate([part.lengths for part in parts]))
-    )
 
 
 def _view_piece(piece: Piece) -> PieceView:

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from polyvoice.corpus.manifest import read_manifest
+from polyvoice.errors import InputError
 from polyvoice.spoken import SpokenPair, load_pairs
 from polyvoice.stages.base import Base
 from polyvoice.stages.directions import orient_pairs
@@ -23,6 +24,7 @@ from polyvoice.stages.translate.data import (
 )
 from polyvoice.stages.translate.scoring import score_pairs
 from polyvoice.stages.translate.settings import CorpusSettings, TranslateSettings
+from polyvoice.tasks import UNITS
 from unitlm.objective import causal_objective
 from unitlm.vocabulary import Vocabulary
 
@@ -41,7 +43,8 @@ def train_translate(manifest: Path, extracted: Path, out: Path, settings: Transl
         The folder of the finished stage.
 
     Raises:
-        InputError: the data cannot be used, the run was begun with other data or settings, or it was told to stop.
+        InputError: the data cannot be used, the base knows text that is not to be learned, the run was begun with other
+            data or settings, or it was told to stop.
     """
     data, corpus, course = open_data(manifest, extracted, with_codes=False), settings.corpus, settings.course
     longest = course.sequence_length + 1  # the last id is a target only
@@ -63,6 +66,8 @@ def train_translate(manifest: Path, extracted: Path, out: Path, settings: Transl
         return score_pairs(folder, orient_pairs(dev, prepared.directions), device)
 
     base = Base.open(course.base, "translate", renewed=settings.new_vocabulary)
+    if base is not None and not base.renewed and corpus.text == "none" and base.vocabulary.alphabets.keys() != {UNITS}:
+        raise InputError(f"{base.folder}: knows text, which text none would leave out; give new_vocabulary")
     prepared = prepare_stage(
         out,
         data,
