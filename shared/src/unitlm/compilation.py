@@ -27,7 +27,9 @@ logger = logging.getLogger(__name__)
 
 
 def is_worthwhile(model: Decoder, tokens: int, device: torch.device) -> bool:
-    """Whether training on so many tokens takes long enough; it depends on the whole run, so resuming changes nothing.
+    """Whether training on so many tokens takes long enough: those of the whole run, so that resuming changes nothing.
+
+    A run that is given another end may change sides, and rounds differently from there on.
 
     A token costs six operations for each parameter (Kaplan et al., arXiv 2001.08361, section 2.1).
     """

@@ -1,4 +1,4 @@
-"""What is compared: a TOML file. Paths in it are relative to its folder.
+"""What is compared: a TOML file. Paths in it are relative to its folder; those in lists of options stay as they are.
 
     manifest = "pairs.tsv"
     extracted = "extracted"
@@ -90,7 +90,7 @@ class PlanParts:
     """What goes into a bundle beside the stages that are trained; named as in `polyvoice bundle`.
 
     Attributes:
-        encoder: fairseq checkpoint, or folder of transformers.
+        encoder: fairseq checkpoint, or folder of transformers or Whisper.
         layer: whose features are clustered.
         kmeans: centroids.
         codec: folder of our own, or `encodec-24khz`.

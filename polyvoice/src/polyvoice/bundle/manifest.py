@@ -35,7 +35,7 @@ class EncoderPart:
     """Where the speech encoder lies.
 
     Attributes:
-        path: a fairseq checkpoint, or a folder of transformers.
+        path: a fairseq checkpoint, or a folder of transformers or Whisper.
         layer: whose features are clustered, counted from 1.
     """
 

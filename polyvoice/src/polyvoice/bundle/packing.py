@@ -41,7 +41,7 @@ class Parts:
     """What goes into a bundle.
 
     Attributes:
-        encoder: fairseq checkpoint, or folder of transformers.
+        encoder: fairseq checkpoint, or folder of transformers or Whisper.
         layer: whose features are clustered, counted from 1.
         kmeans: centroids: our own file, or a published fairseq `km.bin`.
         codec: as `speechunits.codecs.load.load_codec` names it: a folder of our own, or `encodec-24khz`.

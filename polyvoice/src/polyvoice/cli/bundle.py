@@ -14,7 +14,7 @@ class Bundle:
 
     Attributes:
         out: The bundle's folder; it must not be there yet.
-        encoder: fairseq checkpoint, or folder of transformers.
+        encoder: fairseq checkpoint, or folder of transformers or Whisper.
         layer: Layer of the encoder whose features are clustered, counted from 1.
         kmeans: Centroids.
         codec: Folder of `polyvoice train codec`, or a published codec such as encodec-24khz.
