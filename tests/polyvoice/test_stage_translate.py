@@ -111,16 +111,11 @@ def test_speech_is_translated_on_both_routes_alone_and_in_a_batch(
         assert alone.log_probability == pytest.approx(answers[0].log_probability, abs=1e-4)
 
 
-def test_beams_and_draws(translator: UnitTranslator, pairs: list[SpokenPair]) -> None:
+def test_beams_find_what_is_learned(translator: UnitTranslator, pairs: list[SpokenPair]) -> None:
     pair = pairs[0]
     units, way = units_of(pair.source), (pair.source.language, pair.target.language)
     beams = translator.translate(units, *way, options=TranslateOptions(beams=3, route="chain"))
     assert beams.units.tolist() == units_of(pair.target).tolist()
-    hot = TranslateOptions(temperature=3.0)
-    draws = [translator.translate(units, *way, options=hot, seed=seed).units.tolist() for seed in (1, 1, 2)]
-    assert draws[0] == draws[1] != draws[2]
-    best = translator.translate(units, *way, options=TranslateOptions(temperature=0.7, samples=4), seed=1)
-    assert best.units.tolist() == units_of(pair.target).tolist()
 
 
 @pytest.mark.parametrize("beams", [1, 3])
@@ -140,9 +135,6 @@ def test_several_views_of_an_utterance_are_read_as_one(
     assert misheard.log_probability < twice.log_probability
     changed = [np.delete(units, 1), np.delete(units, -2)]
     assert translator.translate_views(changed, *way, options=how).text_heard == pair.source.text
-    for wrong in (TranslateOptions(temperature=1.0), TranslateOptions(samples=2)):
-        with pytest.raises(InputError, match="several views are read by a beam search"):
-            translator.translate_views([units, units], *way, options=wrong)
     with pytest.raises(InputError, match="nothing to read"):
         translator.translate_views([units, units[:0]], *way, options=how)
 
@@ -176,10 +168,6 @@ def test_transcripts_are_weighed_by_what_was_heard(
     assert translator.translate_views(views, *way, options=replace(how, hypotheses=1)).text_heard == other
     assert translator.translate(units, *way, options=replace(how, beams=5)).text_heard == pair.source.text
     assert beams == [3, 3, 1, 5]
-    # Where text is drawn, one transcript is.
-    beams.clear()
-    translator.translate(units, *way, options=replace(how, temperature=0.1))
-    assert beams == []
     # Who has not learned to speak cannot tell.
     monkeypatch.setattr(translator, "_lines", translator._lines - {speak_text(way[0]).line})
     assert translator.translate_views(views, *way, options=how).text_heard == other
@@ -229,26 +217,22 @@ def test_units_are_chosen_in_which_the_model_recognises_the_text(
     how = TranslateOptions(route="chain", candidates=4)
     assert translator.translate(units, *way, options=how).units.tolist() == right.tolist()
     # What is most probable goes wrong: half of it is missing. A draw is right, and is recognised.
-    write, calls = translator._write, []
+    write, calls = translator._generate, []
 
     def write_wrongly(*arguments: Any) -> list[Continuation]:
         written = write(*arguments)
-        slot, options = arguments[1], arguments[2]
-        calls.append((slot.name, len(written), options.temperature > 0))
+        slot = arguments[1]
+        calls.append((slot.name, len(written), len(arguments) > 2))
         if slot.name != "tgt":
             return written
         return [one if n == 1 else replace(one, ids=one.ids[: len(one.ids) // 2]) for n, one in enumerate(written)]
 
-    monkeypatch.setattr(translator, "_write", write_wrongly)
+    monkeypatch.setattr(translator, "_generate", write_wrongly)
     assert translator.translate(units, *way, options=how).units.tolist() == right.tolist()
     assert calls == [("heard", 1, False), ("said", 1, False), ("tgt", 1, False), ("tgt", 3, True)]
     calls.clear()
     alone = translator.translate(units, *way, options=TranslateOptions(route="chain"))
     assert alone.units.tolist() == right[: len(right) // 2].tolist()
-    # Where text is drawn, so are its units, once.
-    calls.clear()
-    translator.translate(units, *way, options=replace(how, temperature=0.1))
-    assert len(calls) == 3
     # Who has not learned to listen draws nothing.
     calls.clear()
     monkeypatch.setattr(translator, "_lines", translator._lines - {recognize_speech(pair.target.language).line})
@@ -280,7 +264,6 @@ def test_what_was_not_learned_is_refused(translator: UnitTranslator) -> None:
         {"beams": 0},
         {"candidates": 0},
         {"hypotheses": 0},
-        {"beams": 2, "temperature": 1.0},
         {"longest_ratio": -1.0},
     ):
         with pytest.raises(InputError):

@@ -206,7 +206,7 @@ class SpeechTranslator:
             return Piece(segment, heard, translation, nothing, None, watch.seconds)
         with watch.time("duration"):
             if options.durations == "model":
-                lengths = bundle.duration.predict(heard, translation.units, source, target, seed=seed)
+                lengths = bundle.duration.predict(heard, translation.units, source, target)
             else:
                 lengths = bundle.mean_durations.predict(heard, translation.units)
         runs = Runs(translation.units, lengths)

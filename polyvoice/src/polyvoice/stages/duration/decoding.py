@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 import numpy as np
-import torch
 
 from polyvoice.errors import InputError
 from polyvoice.stages.duration.data import DurationQuery, DurationWriter
 from polyvoice.stages.duration.settings import DurationLayout
-from polyvoice.stages.duration.totals import keep_total_within
 from polyvoice.stages.stage_folder import FILE, VOCABULARY, StageCard, read_stage
 from polyvoice.tasks import DURATIONS, languages_of
 from speechunits.runs import Runs, Units
@@ -22,33 +19,9 @@ from unitlm.checkpoint import load_model
 from unitlm.files import Json
 from unitlm.generate import generate
 from unitlm.language_model import LanguageModel, Precision, pack_decoder
-from unitlm.sampling import Choices, Sampling
+from unitlm.sampling import Choices
 from unitlm.settings import parse_settings
 from unitlm.vocabulary import Vocabulary
-
-
-@dataclass(frozen=True)
-class DurationOptions:
-    """How durations are chosen.
-
-    Attributes:
-        temperature: of drawing; 0 takes the most probable length.
-        top_p: draw from the smallest set of this probability only.
-        total_within: the least and the most that the target may last, as factors on the source's duration; lengths of
-            a total out of this range are scaled. None leaves them as they are.
-    """
-
-    temperature: float = 0.0
-    top_p: float = 0.9
-    total_within: tuple[float, float] | None = None
-
-    @property
-    def sampling(self) -> Sampling:
-        """How single lengths are chosen."""
-        return Sampling(temperature=self.temperature, top_p=self.top_p)
-
-
-STANDARD = DurationOptions()
 
 
 class DurationModel:
@@ -82,19 +55,14 @@ class DurationModel:
         target_units: Units,
         source_language: str,
         target_language: str,
-        *,
-        options: DurationOptions = STANDARD,
-        seed: int = 0,
     ) -> Units:
-        """Predict the run lengths of one translation.
+        """Predict the run lengths of one translation: of each unit the most probable.
 
         Args:
             source: units of the source and their lengths.
             target_units: units of the translation, without repeats, `[S]`.
             source_language: such as `zh`.
             target_language: such as `en`.
-            options: how lengths are chosen.
-            seed: of the draws.
 
         Returns:
             Frames `[S]` int64, each at least 1.
@@ -103,32 +71,20 @@ class DurationModel:
             InputError: there are no units on a side, or units or languages that the model does not know.
         """
         query = DurationQuery(source, target_units, source_language, target_language)
-        return self.predict_batch([query], options=options, seed=seed)[0]
+        return self.predict_batch([query])[0]
 
-    def predict_batch(
-        self, queries: Sequence[DurationQuery], *, options: DurationOptions = STANDARD, seed: int = 0
-    ) -> list[Units]:
+    def predict_batch(self, queries: Sequence[DurationQuery]) -> list[Units]:
         """Predict the run lengths of several translations at once; see `predict`."""
         for query in queries:
             if not len(query.source) or not query.target_units.size:
                 raise InputError("durations need at least one unit of the source and one of the target")
         start, stop = self._writer.vocabulary.span(DURATIONS)
         choices = Choices(start + 1, stop, end=None)  # a run of no frames is no run
-        device = self._model.embedding.weight.device
-        generator = torch.Generator(device).manual_seed(seed)
         if self._writer.settings.layout == "aligned":
             lines = [self._writer.line(query) for query in queries]
-            written = generate_aligned(self._model, lines, choices, sampling=options.sampling, generator=generator)
+            written = generate_aligned(self._model, lines, choices)
         else:
             prompts = [self._writer.prompt(query) for query in queries]
             wanted = [query.target_units.size for query in queries]
-            written = generate(
-                self._model, prompts, choices, lengths=wanted, sampling=options.sampling, generator=generator
-            )
-        predicted = [np.array(row.ids, np.int64) - start for row in written]
-        if options.total_within is None:
-            return predicted
-        return [
-            keep_total_within(lengths, int(query.source.lengths.sum()), options.total_within)
-            for lengths, query in zip(predicted, queries, strict=True)
-        ]
+            written = generate(self._model, prompts, choices, lengths=wanted)
+        return [np.array(row.ids, np.int64) - start for row in written]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from polyvoice.errors import InputError
 from speechunits.runs import Units
 
 
@@ -32,22 +31,3 @@ def scale_lengths(lengths: NDArray[np.float64] | Units, total: int) -> Units:
     whole[np.argsort(whole - shares, kind="stable")[:left]] += 1
     whole += 1
     return whole
-
-
-def keep_total_within(lengths: Units, reference: int, within: tuple[float, float]) -> Units:
-    """Scale run lengths whose total is out of range to the nearest total that is not.
-
-    Args:
-        lengths: `[S]`.
-        reference: frames that the range is relative to, such as those of the source.
-        within: the least and the most, as factors on `reference`.
-
-    Raises:
-        InputError: the range is empty or not positive.
-    """
-    least, most = within
-    if not 0 < least <= most:
-        raise InputError(f"the range of totals must be two rising positive factors, not {least:g} to {most:g}")
-    total = int(lengths.sum())
-    wanted = min(max(total, int(np.ceil(least * reference))), int(most * reference))
-    return lengths if wanted == total else scale_lengths(lengths, wanted)

@@ -28,13 +28,13 @@ from unitlm.beam import beam_search
 from unitlm.checkpoint import load_model
 from unitlm.generate import Continuation, generate
 from unitlm.language_model import LanguageModel, Precision, pack_decoder
-from unitlm.sampling import Choices, Sampling
+from unitlm.sampling import GREEDY, Choices, Sampling
 from unitlm.task import Slot, Task
 from unitlm.vocabulary import Vocabulary
 
 # Of ordinary speech in 50 Hz units without repeats; a piece is about a word, a byte much less than one.
 _UNITS_A_PIECE = 12
-_CANDIDATES_TEMPERATURE = 0.5
+_CANDIDATES = Sampling(temperature=0.5)
 
 
 @dataclass(frozen=True)
@@ -43,24 +43,19 @@ class TranslateOptions:
 
     Attributes:
         route: `direct` from units to units, or `chain` by way of the text of both languages.
-        beams: hypotheses of a beam search; 1 takes or draws one unit after the other. The units at the end of a chain
-            are never searched for, nor do they depend on more than the first view.
-        hypotheses: transcripts of speech, where nothing is drawn, are searched for with so many beams at least, and
-            the one is taken that also explains what was heard: after which the model, speaking, finds its units
-            probable.
-        candidates: at the end of a chain, where nothing else is drawn, so many sequences of units are written: the most
-            probable one, and others by drawing. The one is taken in which the model itself, listening, best recognises
-            the text that it wanted to say.
+        beams: hypotheses of a beam search; 1 takes the most probable unit after the other. The units at the end of a
+            chain are never searched for, nor do they depend on more than the first view.
+        hypotheses: transcripts of speech are searched for with so many beams at least, and the one is taken that also
+            explains what was heard: after which the model, speaking, finds its units probable.
+        candidates: at the end of a chain so many sequences of units are written: the most probable one, and others by
+            drawing. The one is taken in which the model itself, listening, best recognises the text that it wanted to
+            say.
         length_penalty: of the beam search; 0 ranks by probability, 1 by mean log-probability a unit.
-        temperature: of drawing; 0 takes the most probable unit.
-        top_k: draw from the k most probable only; 0: all.
-        top_p: draw from the smallest set of this probability only.
-        samples: draws of which the one with the largest mean log-probability is taken.
         longest_ratio: the most units or pieces written for each one that is read.
         longest_extra: and so many more, for short inputs.
 
     Raises:
-        InputError: a value is out of range, or beams are to be drawn from.
+        InputError: a value is out of range.
     """
 
     route: Literal["direct", "chain"] = "direct"
@@ -68,36 +63,20 @@ class TranslateOptions:
     hypotheses: int = 1
     candidates: int = 1
     length_penalty: float = 1.0
-    temperature: float = 0.0
-    top_k: int = 0
-    top_p: float = 1.0
-    samples: int = 1
     longest_ratio: float = 2.5
     longest_extra: int = 30
 
     def __post_init__(self) -> None:
-        for name in ("beams", "hypotheses", "samples", "candidates"):
+        for name in ("beams", "hypotheses", "candidates"):
             if getattr(self, name) < 1:
                 raise InputError(f"translate: {name} must be at least 1, got {getattr(self, name)}")
         for name in ("longest_ratio", "longest_extra"):
             if getattr(self, name) < 0:
                 raise InputError(f"translate: {name} must not be negative, got {getattr(self, name)}")
-        if self.beams > 1 and self.draws:
-            raise InputError("translate: a beam search draws nothing; give beams, or a temperature and samples")
 
     def limit(self, read: int) -> int:
         """The most units that are written for `read` units or pieces."""
         return int(self.longest_ratio * read) + self.longest_extra
-
-    @property
-    def draws(self) -> bool:
-        """Whether chance decides what is said."""
-        return self.temperature > 0 or self.samples > 1
-
-    @property
-    def sampling(self) -> Sampling:
-        """How single units are chosen."""
-        return Sampling(temperature=self.temperature, top_k=self.top_k, top_p=self.top_p)
 
 
 STANDARD = TranslateOptions()
@@ -204,7 +183,7 @@ class UnitTranslator:
             source: the source language.
             target: the target language.
             options: how.
-            seed: of drawing; the same seed gives the same units.
+            seed: of drawing candidates; the same seed gives the same units.
 
         Raises:
             InputError: there are no units, or the model was not trained for this.
@@ -229,10 +208,10 @@ class UnitTranslator:
             source: the source language.
             target: the target language.
             options: how.
-            seed: of drawing.
+            seed: of drawing candidates.
 
         Raises:
-            InputError: as for `translate`, or several views are to be drawn from.
+            InputError: as for `translate`.
         """
         return self._translate([views], source, target, options, seed)[0]
 
@@ -245,31 +224,27 @@ class UnitTranslator:
         options: TranslateOptions = STANDARD,
         seed: int = 0,
     ) -> list[Translation]:
-        """S2ST of several utterances at once; without drawing each gets what it would get alone."""
+        """S2ST of several utterances at once; but for candidates that are drawn each gets what it would get alone."""
         return self._translate([[units] for units in batch], source, target, options, seed)
 
-    def recognize(self, units: Units, language: str, *, options: TranslateOptions = STANDARD, seed: int = 0) -> str:
+    def recognize(self, units: Units, language: str, *, options: TranslateOptions = STANDARD) -> str:
         """ASR: the text of units `[S]`; errors as for `translate`."""
         task = recognize_speech(language)
-        return str(self._fill(task, [[units.tolist()]], options, seed, language)[0].written["text"])
+        return str(self._fill(task, [[units.tolist()]], options, spoken=language)[0].written["text"])
 
-    def translate_text(
-        self, text: str, source: str, target: str, *, options: TranslateOptions = STANDARD, seed: int = 0
-    ) -> str:
+    def translate_text(self, text: str, source: str, target: str, *, options: TranslateOptions = STANDARD) -> str:
         """MT: text to text; errors as for `translate`."""
-        return str(self._fill(translate_text(source, target), [[text]], options, seed)[0].written["tgt"])
+        return str(self._fill(translate_text(source, target), [[text]], options)[0].written["tgt"])
 
-    def speak_text(self, text: str, language: str, *, options: TranslateOptions = STANDARD, seed: int = 0) -> Units:
+    def speak_text(self, text: str, language: str, *, options: TranslateOptions = STANDARD) -> Units:
         """TTS, as far as units `[S]`; errors as for `translate`."""
-        row = self._fill(speak_text(language), [[text]], options, seed)[0]
+        row = self._fill(speak_text(language), [[text]], options)[0]
         return np.array(row.written["speech"], dtype=np.int64)
 
-    def translate_to_text(
-        self, units: Units, source: str, target: str, *, options: TranslateOptions = STANDARD, seed: int = 0
-    ) -> str:
+    def translate_to_text(self, units: Units, source: str, target: str, *, options: TranslateOptions = STANDARD) -> str:
         """ST: units `[S]` to text of the target language; errors as for `translate`."""
         task = translate_speech_to_text(source, target)
-        return str(self._fill(task, [[units.tolist()]], options, seed)[0].written["tgt"])
+        return str(self._fill(task, [[units.tolist()]], options)[0].written["tgt"])
 
     def _translate(
         self, batch: Sequence[Sequence[Units]], source: str, target: str, options: TranslateOptions, seed: int
@@ -285,7 +260,7 @@ class UnitTranslator:
                 log_probability=row.log_probability,
                 ended=row.ended,
             )
-            for row in self._fill(task, cases, options, seed, source)
+            for row in self._fill(task, cases, options, seed=seed, spoken=source)
         ]
 
     def _fill(
@@ -293,7 +268,8 @@ class UnitTranslator:
         task: Task,
         cases: Sequence[Sequence[Content]],
         options: TranslateOptions,
-        seed: int,
+        *,
+        seed: int = 0,
         spoken: str | None = None,
     ) -> list[_Row]:
         """Fill in the open slots of a task line, one link of a chain after the other.
@@ -306,8 +282,6 @@ class UnitTranslator:
         given = task.slots[0]
         if not all(views and all(views) for views in cases):
             raise InputError(f"task '{task.line}': there is nothing to read, {given.name!r} is empty")
-        if options.draws and any(len(views) > 1 for views in cases):
-            raise InputError("translate: several views are read by a beam search, which draws nothing")
         if not cases:
             return []
         rows = [_Row(views) for views in cases]
@@ -330,8 +304,8 @@ class UnitTranslator:
             if spoken is not None and self._weighs(slot, spoken, options):
                 written = self._write_transcripts(asked, slot, rows, options, spoken)
             else:
-                written = self._write(asked, slot, options, generator)
-            if is_last_of_chain and options.candidates > 1 and not options.draws:
+                written = self._write(asked, slot, options)
+            if is_last_of_chain and options.candidates > 1:
                 text = next(each for each in reversed(task.slots) if each.name in rows[0].written)
                 said = text.alphabet.removesuffix(".text")
                 # Where the model has not learned to listen, its most probable units are the best it has.
@@ -351,7 +325,7 @@ class UnitTranslator:
         """
         speak = speak_text(spoken)
         is_transcript = slot.alphabet == speak.slots[0].alphabet
-        return is_transcript and options.hypotheses > 1 and not options.draws and self.can(speak)
+        return is_transcript and options.hypotheses > 1 and self.can(speak)
 
     def _write_transcripts(
         self, asked: _Asked, slot: Slot, rows: Sequence[_Row], options: TranslateOptions, spoken: str
@@ -375,7 +349,7 @@ class UnitTranslator:
     ) -> list[Continuation]:
         """Of the units that were written for each text, and of others that are drawn, those that say it best."""
         more = options.candidates - 1
-        drawn = self._write(asked.times(more), slot, replace(options, temperature=_CANDIDATES_TEMPERATURE), generator)
+        drawn = self._generate(asked.times(more), slot, _CANDIDATES, generator)
         return [
             choose_recognizable(
                 self._model, self._vocabulary, [first, *drawn[n * more : (n + 1) * more]], text, language
@@ -388,20 +362,23 @@ class UnitTranslator:
         given = task.slots[0].name
         return [task.prompt({given: view, **row.written}, self._vocabulary).ids for view in row.views]
 
-    def _write(
-        self, asked: _Asked, slot: Slot, options: TranslateOptions, generator: torch.Generator
-    ) -> list[Continuation]:
+    def _write(self, asked: _Asked, slot: Slot, options: TranslateOptions) -> list[Continuation]:
         """Write the next slot of each row, whose prompts are views of one another."""
         if options.beams > 1 or any(len(views) > 1 for views in asked.prompts):
             return [best for best, *_ in self._search(asked, slot, options)]
+        return self._generate(asked, slot)
+
+    def _generate(
+        self, asked: _Asked, slot: Slot, sampling: Sampling = GREEDY, generator: torch.Generator | None = None
+    ) -> list[Continuation]:
+        """Write the next slot of each row, which has one prompt, one unit after the other."""
         written = generate(
             self._model,
             [only for [only] in asked.prompts],
             Choices.of(self._vocabulary, slot.alphabet),
             limit=max(asked.limits),
             prefixes=[first for first, *_ in asked.prefixes],
-            samples=options.samples,
-            sampling=options.sampling,
+            sampling=sampling,
             generator=generator,
         )
         return [_cut(continuation, limit) for continuation, limit in zip(written, asked.limits, strict=True)]
