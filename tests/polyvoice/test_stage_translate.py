@@ -29,6 +29,7 @@ from polyvoice.stages.translate.data import (
     write_pair_shards,
 )
 from polyvoice.stages.translate.decoding import TranslateOptions, UnitTranslator
+from polyvoice.stages.translate.memory import TranslationMemory
 from polyvoice.stages.translate.opposite import choose_explaining
 from polyvoice.stages.translate.scoring import score_pairs
 from polyvoice.stages.translate.settings import CorpusSettings
@@ -403,7 +404,9 @@ def test_stretches_that_can_show_nothing_are_left_out(
     ]
 
     def write(name: str, some: list[SpokenPair]) -> list[tuple[int, ...]]:
-        write_pair_shards(tmp_path / name, some, vocabulary, settings, longest=500, provenance="p")
+        write_pair_shards(
+            tmp_path / name, some, vocabulary, settings, memory=TranslationMemory(()), longest=500, provenance="p"
+        )
         shards = ShardSet(tmp_path / name)
         rows = [(shards.load(number), row) for number, info in enumerate(shards.infos) for row in range(info.rows)]
         return [tuple(shard[row].ids.tolist()) for shard, row in rows]

@@ -23,6 +23,9 @@ from unitlm.vocabulary import Vocabulary
 UNITS = "units"
 """The alphabet of all languages' units."""
 
+TEXT = ".text"
+"""What the alphabet of a language's text is called, behind the language."""
+
 DURATIONS = "durations"
 """The alphabet of run lengths, in frames; a length is its own id."""
 
@@ -166,7 +169,7 @@ def build_translation_vocabulary(
         raise InputError("a translation model needs at least one direction such as 'zh-en'")
     languages = languages_of(directions)
     alphabets = list(texts)
-    written = [alphabet.name.removesuffix(".text") for alphabet in alphabets]
+    written = [alphabet.name.removesuffix(TEXT) for alphabet in alphabets]
     for language in written:
         if language not in languages:
             raise InputError(f"alphabet '{language}.text' belongs to none of the languages {', '.join(languages)}")

@@ -41,6 +41,8 @@ class PipelineOptions:
         beams: hypotheses of the translation's beam search; 1 keeps the most probable one.
         hypotheses: by way of text, how many transcripts of the recording are weighed: the one is taken that also
             explains what was heard, as the model would speak it. 1: the most probable one.
+        neighbours: by way of text, beside how many sentences like what was heard a translation is made, if the
+            translation model has a memory of sentences with their translations. 0: none.
         candidates: by way of text, how many times the units of the text are written, by drawing; those are spoken in
             which the translation model itself best recognises the text. 1: the most probable units.
         durations: `model` predicts how long each unit lasts; `mean` takes its mean length in training, scaled to the
@@ -69,6 +71,7 @@ class PipelineOptions:
     views: int = len(VIEWS)
     beams: int = 1
     hypotheses: int = 4
+    neighbours: int = 3
     candidates: int = 9
     durations: Durations = "model"
     temperature: float = 0.7
@@ -84,6 +87,8 @@ class PipelineOptions:
         for name in ("views", "beams", "hypotheses", "candidates", "best_of"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.neighbours < 0:
+            raise InputError(f"neighbours must not be negative, got {self.neighbours}")
         if self.views > len(VIEWS):
             raise InputError(f"views: there are {len(VIEWS)}, not {self.views}")
         for name in ("longest_piece_s", "pause_s", "longest_voice_s"):

@@ -197,7 +197,11 @@ class SpeechTranslator:
         with watch.time("translate"):
             route = bundle.manifest.choose_route(source, target) if options.route == "auto" else options.route
             how = TranslateOptions(
-                route=route, beams=options.beams, hypotheses=options.hypotheses, candidates=options.candidates
+                route=route,
+                beams=options.beams,
+                hypotheses=options.hypotheses,
+                neighbours=options.neighbours,
+                candidates=options.candidates,
             )
             units = [view.units for view in views]
             translation = bundle.translator.translate_views(units, source, target, options=how, seed=seed)

@@ -12,6 +12,7 @@ Every step is skipped when its files are there, and training resumes exactly: on
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -102,6 +103,7 @@ class StagePlan:
         settings: all settings, by group, for `stage.json`.
         watch: figures of the model on the held-out shards, found out beside each held-out loss; for metrics.jsonl.
         score: figures of the finished stage's folder, computed on a device; the last line of metrics.jsonl.
+        files: of the run's folder, which belong to the finished stage.
     """
 
     stage: StageName
@@ -113,6 +115,7 @@ class StagePlan:
     settings: Mapping[str, Json]
     watch: Callable[[Decoder, ShardSet], Mapping[str, float]] | None = None
     score: Callable[[Path, str], Mapping[str, float]] | None = None
+    files: Sequence[str] = ()
 
 
 def open_data(manifest: Path, extracted: Path, *, with_codes: bool) -> StageData:
@@ -235,6 +238,9 @@ def _finish(out: Path, data: StageData, prepared: Prepared, plan: StagePlan, res
         trained_on=TrainedOn(data.manifest.name, data.digest, prepared.pairs, result.step, result.held_out_loss),
     )
     if not is_stage(out / "model", card):
+        (out / "model").mkdir(exist_ok=True)
+        for name in plan.files:
+            shutil.copyfile(out / name, out / "model" / name)
         write_stage(out / "model", trained, prepared.vocabulary, card)
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from polyvoice.corpus.manifest import PairRow
 from polyvoice.errors import InputError
 from polyvoice.spoken import Side, SpokenPair
+from polyvoice.stages.translate.memory import Recalled, TranslationMemory
 from polyvoice.stages.translate.settings import CorpusSettings
 from polyvoice.tasks import (
     UNITS,
@@ -33,7 +34,7 @@ from polyvoice.tasks import (
 from speechunits.runs import Units, deduplicate
 from unitlm.alphabet import Alphabet, Bytes, Content, Pieces
 from unitlm.shards import Example, deal, write_shards
-from unitlm.task import Task
+from unitlm.task import Compiled, Task
 from unitlm.vocabulary import Vocabulary
 
 Values = dict[str, Content]
@@ -97,6 +98,10 @@ _NOISED = {"asr_share": "speech", "s2st_share": "src", "st_share": "src", "chain
 """The slot of source units that may be disturbed; text is not, and what is learned never is."""
 
 
+_SHOWN = 0.8
+"""How often each of a sentence's neighbours may be shown in training."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Block:
     """What one shard is made of: some rows of one pass."""
@@ -142,6 +147,7 @@ def write_pair_shards(
     vocabulary: Vocabulary,
     settings: CorpusSettings,
     *,
+    memory: TranslationMemory,
     longest: int,
     provenance: str,
 ) -> int:
@@ -152,6 +158,7 @@ def write_pair_shards(
         pairs: in the directions that are learned.
         vocabulary: gives the ids.
         settings: how.
+        memory: what texts are shown neighbours of.
         longest: the most ids of an example; longer ones are left out.
         provenance: names what the pairs are and all settings.
 
@@ -171,11 +178,15 @@ def write_pair_shards(
         for rows in deal(len(pairs), settings.rows_per_shard, [settings.corpus_seed, number])
     ]
     too_long = 0
+    recalled = _recall(pairs, memory, settings)
+    letters = _collect_letters(pairs) if settings.text_noise_rate else {}
 
     def examples(block: _Block) -> Iterator[Example]:
         nonlocal too_long
         for row in block.rows:
-            for example in make_examples(pairs[row], vocabulary, settings, block.number, row):
+            for example in make_examples(
+                pairs[row], vocabulary, settings, block.number, row, recalled[row], letters, longest
+            ):
                 if len(example.ids) <= longest:
                     yield example
                 else:
@@ -201,9 +212,27 @@ def _pose(exercise: Exercise, pair: SpokenPair, vocabulary: Vocabulary) -> tuple
 
 
 def make_examples(
-    pair: SpokenPair, vocabulary: Vocabulary, settings: CorpusSettings, number: int, row: int
+    pair: SpokenPair,
+    vocabulary: Vocabulary,
+    settings: CorpusSettings,
+    number: int,
+    row: int,
+    recalled: Sequence[Recalled] = (),
+    letters: Mapping[str, str] | None = None,
+    longest: int = 1 << 30,
 ) -> Iterator[Example]:
-    """The tasks that one pair shows in pass `number`."""
+    """The tasks that one pair shows in pass `number`.
+
+    Args:
+        pair: the pair.
+        vocabulary: gives the ids.
+        settings: how.
+        number: of the pass.
+        row: number of the pair.
+        recalled: its neighbours, the nearest first, of which some are shown where text is translated.
+        letters: of each language, of which any replace those that are disturbed.
+        longest: the most ids that an example may have with neighbours.
+    """
     chance = np.random.default_rng([settings.corpus_seed, number, row])
     draws = chance.random((len(EXERCISES), 2))  # for all tasks, so that one that cannot be shown moves no other
     for exercise, (show, disturb) in zip(EXERCISES, draws, strict=True):
@@ -216,7 +245,85 @@ def make_examples(
             clusters = vocabulary.alphabets[UNITS].size
             units = np.asarray(values[slot], dtype=np.int64)
             values[slot] = disturb_units(units, clusters, settings.noise_rate, chance).tolist()
-        yield Example.of(f"{pair.id} {task.line}", task.compile(values, vocabulary))
+        shown: list[Values] = []
+        if exercise.share == "mt_share":
+            if letters and disturb < settings.noise_share:
+                known = letters[pair.source.language]
+                values["src"] = disturb_text(str(values["src"]), known, settings.text_noise_rate, chance)
+            shown = choose_neighbours(recalled, settings.neighbours, chance)
+        yield Example.of(f"{pair.id} {task.line}", compile_within(task, values, vocabulary, shown, longest))
+
+
+def choose_neighbours(recalled: Sequence[Recalled], most: int, chance: np.random.Generator) -> list[Values]:
+    """Some of a sentence's neighbours, as examples, the nearest last; none of them always, but the nearest mostly.
+
+    A model that always sees the very nearest learns to trust them more than it may when a sentence has no such.
+    """
+    count = int(chance.integers(most + 1))
+    kept = [one for one, fate in zip(recalled, chance.random(len(recalled)), strict=True) if fate < _SHOWN]
+    return as_examples(kept[:count])
+
+
+def as_examples(recalled: Sequence[Recalled]) -> list[Values]:
+    """Neighbours, the nearest first, as examples of `translate_text`: the nearest last, beside what it is like."""
+    return [{"src": one.source, "tgt": one.target} for one in reversed(recalled)]
+
+
+def compile_within(
+    task: Task, values: Values, vocabulary: Vocabulary, shown: Sequence[Values], longest: int
+) -> Compiled:
+    """An example with as many of the last examples before it as fit into `longest` ids."""
+    for first in range(len(shown) + 1):
+        compiled = task.compile(values, vocabulary, shown[first:])
+        if len(compiled.ids) <= longest:
+            break
+    return compiled
+
+
+def disturb_text(text: str, letters: str, rate: float, chance: np.random.Generator) -> str:
+    """Drop or replace some letters, as a transcript would; half of those that are disturbed are dropped.
+
+    Args:
+        text: something.
+        letters: those that may stand instead, each as often as it is likely.
+        rate: part that is disturbed.
+        chance: source of randomness.
+    """
+    fate = chance.random(len(text))
+    others = chance.integers(len(letters), size=len(text))
+    kept = [
+        letters[other] if one < rate else letter
+        for letter, one, other in zip(text, fate, others, strict=True)
+        if one >= rate / 2
+    ]
+    return "".join(kept) or text[:1]
+
+
+def _recall(pairs: Sequence[SpokenPair], memory: TranslationMemory, settings: CorpusSettings) -> list[list[Recalled]]:
+    """The neighbours of each pair's source text, none that says the same; twice as many as are shown."""
+    recalled: list[list[Recalled]] = [[] for _ in pairs]
+    if not (settings.neighbours and settings.mt_share):
+        return recalled
+    texts: dict[Direction, dict[str, list[int]]] = {}
+    for row, pair in enumerate(pairs):
+        if pair.source.text and pair.target.text:
+            way = Direction(pair.source.language, pair.target.language)
+            texts.setdefault(way, {}).setdefault(pair.source.text, []).append(row)
+    for way, rows in texts.items():
+        found = memory.recall_all(list(rows), way, 2 * settings.neighbours)
+        for same, near in zip(rows.values(), found, strict=True):
+            for row in same:
+                recalled[row] = near
+    return recalled
+
+
+def _collect_letters(pairs: Sequence[SpokenPair]) -> dict[str, str]:
+    """All that is written in each language, one text behind the other."""
+    texts: dict[str, list[str]] = {}
+    for side in (side for pair in pairs for side in (pair.source, pair.target)):
+        if side.text:
+            texts.setdefault(side.language, []).append(side.text)
+    return {language: "".join(lines) for language, lines in texts.items()}
 
 
 def disturb_units(units: Units, clusters: int, rate: float, chance: np.random.Generator) -> Units:

@@ -12,9 +12,14 @@ import torch
 
 from polyvoice.errors import InputError
 from polyvoice.stages.stage_folder import VOCABULARY, StageCard, read_stage
+from polyvoice.stages.translate.data import as_examples
+from polyvoice.stages.translate.memory import FILE as MEMORY
+from polyvoice.stages.translate.memory import TranslationMemory
 from polyvoice.stages.translate.opposite import choose_explaining, choose_recognizable
 from polyvoice.tasks import (
+    TEXT,
     UNITS,
+    Direction,
     recognize_speech,
     speak_text,
     translate_speech,
@@ -50,6 +55,8 @@ class TranslateOptions:
         candidates: at the end of a chain so many sequences of units are written: the most probable one, and others by
             drawing. The one is taken in which the model itself, listening, best recognises the text that it wanted to
             say.
+        neighbours: text is translated beside so many sentences like it, with their translations, where the model has
+            learned that; 0 shows none.
         length_penalty: of the beam search; 0 ranks by probability, 1 by mean log-probability a unit.
         longest_ratio: the most units or pieces written for each one that is read.
         longest_extra: and so many more, for short inputs.
@@ -62,6 +69,7 @@ class TranslateOptions:
     beams: int = 1
     hypotheses: int = 1
     candidates: int = 1
+    neighbours: int = 3
     length_penalty: float = 1.0
     longest_ratio: float = 2.5
     longest_extra: int = 30
@@ -70,7 +78,7 @@ class TranslateOptions:
         for name in ("beams", "hypotheses", "candidates"):
             if getattr(self, name) < 1:
                 raise InputError(f"translate: {name} must be at least 1, got {getattr(self, name)}")
-        for name in ("longest_ratio", "longest_extra"):
+        for name in ("neighbours", "longest_ratio", "longest_extra"):
             if getattr(self, name) < 0:
                 raise InputError(f"translate: {name} must not be negative, got {getattr(self, name)}")
 
@@ -124,7 +132,7 @@ class _Asked:
 
     Attributes:
         prompts: one for each view of what is given, of each row.
-        prefixes: how much of each prompt a prefix LM sees both ways; of a row's first views, if there are more.
+        prefixes: how much of each prompt a prefix LM sees both ways.
         limits: the most that each row may write.
     """
 
@@ -149,9 +157,11 @@ class UnitTranslator:
         card: what the model is and was trained on.
     """
 
-    def __init__(self, model: LanguageModel, vocabulary: Vocabulary, card: StageCard) -> None:
+    def __init__(
+        self, model: LanguageModel, vocabulary: Vocabulary, card: StageCard, memory: TranslationMemory | None = None
+    ) -> None:
         """Put the parts of a stage together; `load` reads them."""
-        self._model, self._vocabulary, self.card = model, vocabulary, card
+        self._model, self._vocabulary, self._memory, self.card = model, vocabulary, memory, card
         self._lines = set(cast("list[str]", card.settings["tasks"]))
 
     @classmethod
@@ -167,7 +177,8 @@ class UnitTranslator:
             raise InputError(f"{folder}: its stage.json does not say which tasks were learned")
         decoder = load_model(folder, device=device)
         model = pack_decoder(decoder.float(), precision) if device == "cpu" else decoder
-        return cls(model, Vocabulary.load(folder / VOCABULARY), card)
+        memory = TranslationMemory.load(folder / MEMORY) if (folder / MEMORY).exists() else None
+        return cls(model, Vocabulary.load(folder / VOCABULARY), card, memory)
 
     def can(self, task: Task) -> bool:
         """Whether the model was trained for a task."""
@@ -300,14 +311,19 @@ class UnitTranslator:
                     row.views = row.views[:1]
             speaks = slot.alphabet == UNITS and given.alphabet != UNITS
             limits = [options.limit(length * _UNITS_A_PIECE if speaks else length) for length in read]
-            asked = _Asked([self._prompts(task, row) for row in rows], prefixes, limits)
+            prompts, seen = [], []
+            for row, both_ways in zip(rows, prefixes, strict=True):
+                beside = self._recalling(task, slot, row, options)
+                prompts.append([*self._prompts(task, row), *beside])
+                seen.append([*both_ways[: len(row.views)], *map(len, beside)])
+            asked = _Asked(prompts, seen, limits)
             if spoken is not None and self._weighs(slot, spoken, options):
                 written = self._write_transcripts(asked, slot, rows, options, spoken)
             else:
                 written = self._write(asked, slot, options)
             if is_last_of_chain and options.candidates > 1:
                 text = next(each for each in reversed(task.slots) if each.name in rows[0].written)
-                said = text.alphabet.removesuffix(".text")
+                said = text.alphabet.removesuffix(TEXT)
                 # Where the model has not learned to listen, its most probable units are the best it has.
                 if self.can(recognize_speech(said)):
                     texts = [str(row.written[text.name]) for row in rows]
@@ -362,6 +378,20 @@ class UnitTranslator:
         given = task.slots[0].name
         return [task.prompt({given: view, **row.written}, self._vocabulary).ids for view in row.views]
 
+    def _recalling(self, task: Task, slot: Slot, row: _Row, options: TranslateOptions) -> list[Sequence[int]]:
+        """What asks for a translation beside sentences like the one that is translated, if there is a memory."""
+        if self._memory is None or not options.neighbours:
+            return []
+        texts = [one for one in task.slots if one.alphabet.endswith(TEXT)]
+        if slot not in texts[1:]:
+            return []
+        source, target = texts[0], slot
+        text = str(row.written.get(source.name, row.views[0]))
+        way = Direction(*(each.alphabet.removesuffix(TEXT) for each in (source, target)))
+        near = self._memory.recall(text, way, options.neighbours)
+        ask = translate_text(way.source, way.target)
+        return [ask.prompt({"src": text}, self._vocabulary, as_examples(near)).ids] if near and self.can(ask) else []
+
     def _write(self, asked: _Asked, slot: Slot, options: TranslateOptions) -> list[Continuation]:
         """Write the next slot of each row, whose prompts are views of one another."""
         if options.beams > 1 or any(len(views) > 1 for views in asked.prompts):
@@ -394,7 +424,7 @@ class UnitTranslator:
                 beams=options.beams,
                 limit=limit,
                 length_penalty=options.length_penalty,
-                prefixes=both_ways[: len(views)],
+                prefixes=both_ways,
             )
             for views, both_ways, limit in zip(asked.prompts, asked.prefixes, asked.limits, strict=True)
         ]

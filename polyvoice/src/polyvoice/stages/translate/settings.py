@@ -34,6 +34,9 @@ class CorpusSettings:
         chain_share: units into text, text and units, one after the other.
         noise_share: part of the examples whose source units are disturbed.
         noise_rate: part of these units that is dropped or replaced by any other, half of each.
+        neighbours: the most sentences like its own, with their translations, that a text is shown before it is
+            translated; the finished model keeps all sentences for that (`memory.parquet`). 0: none.
+        text_noise_rate: part of the letters of translated text that is disturbed, in as many examples as of units.
         rows_per_shard: pairs in one shard.
         corpus_seed: seed of all draws.
 
@@ -52,6 +55,8 @@ class CorpusSettings:
     chain_share: float = 1.0
     noise_share: float = 0.3
     noise_rate: float = 0.1
+    neighbours: int = 0
+    text_noise_rate: float = 0.0
     rows_per_shard: int = 2_048
     corpus_seed: int = 0
 
@@ -60,9 +65,11 @@ class CorpusSettings:
             if getattr(self, name) < 1:
                 raise InputError(f"translate: {name} must be at least 1, got {getattr(self, name)}")
         shares = ("s2st_share", "asr_share", "mt_share", "tts_share", "st_share", "chain_share")
-        for name in (*shares, "noise_share", "noise_rate"):
+        for name in (*shares, "noise_share", "noise_rate", "text_noise_rate"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise InputError(f"translate: {name} must be in [0, 1], got {getattr(self, name)}")
+        if self.neighbours < 0:
+            raise InputError(f"translate: neighbours must not be negative, got {self.neighbours}")
         if self.pieces < _BYTES:
             raise InputError(f"translate: pieces must be at least the {_BYTES} bytes, got {self.pieces}")
 

@@ -22,6 +22,8 @@ from polyvoice.stages.translate.data import (
     without_chance,
     write_pair_shards,
 )
+from polyvoice.stages.translate.memory import FILE as MEMORY
+from polyvoice.stages.translate.memory import TranslationMemory
 from polyvoice.stages.translate.scoring import score_pairs
 from polyvoice.stages.translate.settings import CorpusSettings, TranslateSettings
 from polyvoice.tasks import UNITS
@@ -52,8 +54,14 @@ def train_translate(manifest: Path, extracted: Path, out: Path, settings: Transl
     def write(material: Material, vocabulary: Vocabulary) -> None:
         provenance = f"{material.provenance} {digest_vocabulary(vocabulary)}"
 
+        memory = TranslationMemory.of(material.pairs if corpus.neighbours else ())
+        if corpus.neighbours:
+            memory.save(out / MEMORY)
+
         def write_to(folder: Path, pairs: Sequence[SpokenPair], how: CorpusSettings) -> int:
-            return write_pair_shards(folder, pairs, vocabulary, how, longest=longest, provenance=provenance)
+            return write_pair_shards(
+                folder, pairs, vocabulary, how, memory=memory, longest=longest, provenance=provenance
+            )
 
         skipped = write_to(out / "shards", material.pairs, corpus)
         if material.held_out:
@@ -92,5 +100,6 @@ def train_translate(manifest: Path, extracted: Path, out: Path, settings: Transl
             "corpus": asdict(corpus),
         },
         score=score,
+        files=(MEMORY,) if corpus.neighbours else (),
     )
     return run_stage(out, data, prepared, plan, base)
