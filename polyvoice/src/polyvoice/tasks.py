@@ -11,11 +11,11 @@ units. Text has an alphabet for each language, such as `zh.text`, which names th
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from polyvoice.errors import InputError
+from polyvoice.languages import check_language
 from unitlm.alphabet import Alphabet, Units
 from unitlm.task import Task
 from unitlm.vocabulary import Vocabulary
@@ -28,8 +28,6 @@ TEXT = ".text"
 
 DURATIONS = "durations"
 """The alphabet of run lengths, in frames; a length is its own id."""
-
-_LANGUAGE = re.compile(r"[a-z]{2,3}")
 
 
 @dataclass(frozen=True, order=True)
@@ -71,12 +69,6 @@ def parse_directions(texts: Iterable[object], where: str) -> tuple[Direction, ..
         return tuple(Direction.parse(str(text)) for text in texts)
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
-
-
-def check_language(language: str) -> None:
-    """Raise InputError unless `language` is a code of two or three small letters."""
-    if not _LANGUAGE.fullmatch(language):
-        raise InputError(f"language {language!r} is not a code of two or three small letters such as 'zh'")
 
 
 def languages_of(directions: Iterable[Direction]) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from polyvoice.corpus.tables import Table, TableRow, read_table
 from polyvoice.errors import InputError
+from polyvoice.languages import check_language
 from speechunits.files import write_atomically
 
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ REQUIRED = ("id", "source_audio", "source_lang", "target_lang")
 
 SPLITS = ("train", "dev", "test")
 
-_LANGUAGE = re.compile(r"[a-z]{2,3}")
 # Besides tab and line feed, a lone carriage return would be lost in reading.
 _BREAKS = re.compile(r"[\t\n\r]")
 
@@ -79,8 +79,7 @@ class PairRow:
         if not self.id:
             raise InputError("the id is empty")
         for language in (self.source_lang, self.target_lang):
-            if not _LANGUAGE.fullmatch(language):
-                raise InputError(f"language {language!r} is not a code of two or three small letters such as 'zh'")
+            check_language(language)
         if self.split not in SPLITS:
             raise InputError(f"split {self.split!r} is none of {', '.join(SPLITS)}")
         if not self.source_audio and not self.source_text:

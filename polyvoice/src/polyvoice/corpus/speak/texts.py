@@ -10,6 +10,7 @@ from polyvoice.corpus.manifest import SPLITS, PairRow, read_manifest
 from polyvoice.corpus.splits import Shares, split_groups
 from polyvoice.corpus.tables import read_table
 from polyvoice.errors import InputError
+from polyvoice.languages import is_language
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
     from polyvoice.corpus.tables import Table
 
-_LANGUAGE = re.compile(r"[a-z]{2,3}")
 _KEY = re.compile(r"[\w.+-]+")
 _NO_LANGUAGE = ("key", "id")
 
@@ -69,7 +69,7 @@ def read_texts(path: Path, pairs: Sequence[str], shares: Shares) -> TextTable:
     table = read_table(path)
     if table.find("source_lang") is not None:
         return _from_manifest(read_manifest(path), path, tuple(map(_parse_pair, pairs)))
-    languages = [name for name in table.header if _LANGUAGE.fullmatch(name) and name not in _NO_LANGUAGE]
+    languages = [name for name in table.header if is_language(name) and name not in _NO_LANGUAGE]
     wanted = tuple(map(_parse_pair, pairs)) or tuple((name, "en") for name in languages if name != "en")
     for language in {language for pair in wanted for language in pair}:
         table.require(language)
@@ -133,6 +133,6 @@ def _check_key(key: str, where: str) -> None:
 
 def _parse_pair(pair: str) -> tuple[str, str]:
     source, dash, target = pair.partition("-")
-    if not (dash and _LANGUAGE.fullmatch(source) and _LANGUAGE.fullmatch(target)) or source == target:
+    if not (dash and is_language(source) and is_language(target)) or source == target:
         raise InputError(f"{pair!r} is not a pair of languages such as zh-en")
     return source, target
