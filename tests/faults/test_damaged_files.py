@@ -41,6 +41,8 @@ from polyvoice.bundle.manifest import read_manifest as read_bundle_manifest
 from polyvoice.corpus.manifest import read_manifest as read_pair_manifest
 from polyvoice.stages.duration.means import MeanDurations
 from polyvoice.stages.stage_folder import read_stage
+from polyvoice.stages.translate.memory import TranslationMemory
+from polyvoice.tasks import Direction
 from speechunits.audio import read_audio
 from speechunits.clustering import fit_feature_files, load_centroids
 from speechunits.codecs.encodec_model import _read_weights as read_encodec_weights
@@ -295,6 +297,12 @@ def write_bundle(folder: Path) -> str:
     return "bundle.json"
 
 
+def write_memory(folder: Path) -> str:
+    pairs = [(f"第{number}句。", f"Sentence {number}.") for number in range(30)]
+    TranslationMemory((Direction("zh", "en"), *texts) for texts in pairs).save(folder / "memory.parquet")
+    return "memory.parquet"
+
+
 def write_table(folder: Path) -> str:
     (folder / "table.tsv.gz").write_bytes(gzip.compress(TABLE.encode(), mtime=0))
     return "table.tsv.gz"
@@ -355,6 +363,7 @@ FORMATS = {
     "durations.json": Format(
         write_text("mean_durations.json", '{"means": [1.5, 2.0]}'), lambda path: MeanDurations.load(path.parent)
     ),
+    "translation memory": Format(write_memory, lambda path: list(TranslationMemory.load(path))),
     "bundle.json": Format(write_bundle, lambda path: read_bundle_manifest(path.parent)),
     "molecule index": Format(write_index(MoleculeIndex), read_index(MoleculeIndex), sealed=True),
     "caption index": Format(write_index(CaptionIndex), read_index(CaptionIndex), sealed=True),

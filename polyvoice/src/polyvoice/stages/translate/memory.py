@@ -79,13 +79,14 @@ class TranslationMemory:
         """
         try:
             table = pq.read_table(path, columns=list(_COLUMNS), page_checksum_verification=True)
-            columns = [table.column(name).to_pylist() for name in _COLUMNS]
-        except (OSError, pa.ArrowException) as error:
-            raise InputError(f"{path}: not a translation memory ({str(error).splitlines()[0]})") from error
-        return cls(
-            (Direction(source_lang, target_lang), source, target)
-            for source_lang, source, target_lang, target in zip(*columns, strict=True)
-        )
+            table = table.cast(pa.schema([pa.field(name, pa.string(), nullable=False) for name in _COLUMNS]))
+            source_langs, sources, target_langs, targets = (table.column(name).to_pylist() for name in _COLUMNS)
+            ways = map(Direction, source_langs, target_langs)
+            return cls(zip(ways, sources, targets, strict=True))
+        # Beside what the reader says: damaged columns hold other things, or are of other lengths.
+        except (OSError, pa.ArrowException, ValueError, TypeError, AttributeError, LookupError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise InputError(f"{path}: not a translation memory ({reason})") from error
 
     def save(self, path: Path) -> None:
         """Write all pairs as a Parquet file, atomically."""
