@@ -89,6 +89,13 @@ def test_in_training_a_sentence_is_not_told_its_own_translation() -> None:
     assert [one.target for one in others] == ["He left."]
 
 
+def test_other_translations_of_a_sentence_do_not_hide_its_neighbours() -> None:
+    same = [("天气很好。", f"It is fine, {number}.") for number in range(40)]
+    memory = remember(*same, ("天气不好。", "It is not."), ("他来了。", "He came."))
+    [others] = memory.recall_all(["天气很好。"], WAY, 1)
+    assert [one.target for one in others] == ["It is not."]
+
+
 def test_what_every_sentence_has_finds_none() -> None:
     memory = remember(*((f"{chr(0x4E00 + number)}。", str(number)) for number in range(1_200)))
     assert memory.recall("。", WAY, 3) == []
@@ -110,6 +117,12 @@ def spell() -> Vocabulary:
 
 def spoken(source: str, target: str) -> SpokenPair:
     return SpokenPair("pair", Side("zh", source, None, None), Side("en", target, None, None), None)
+
+
+def test_neighbours_need_text_that_is_translated() -> None:
+    for without in ({"text": "none"}, {"mt_share": 0.0}):
+        with pytest.raises(InputError, match="neighbours are shown where text is translated"):
+            CorpusSettings(neighbours=1, **without)  # type: ignore[arg-type]
 
 
 def test_neighbours_are_shown_and_not_learned() -> None:
@@ -189,10 +202,12 @@ def test_a_model_keeps_its_memory_and_is_shown_it(folder: Path, monkeypatch: pyt
 
     monkeypatch.setattr(translator, "_search", watch)
     translator.translate_text("好", "zh", "en")
-    assert asked == [("好", "zh-en", 3)]
+    assert asked == [("好", "zh-en", 2)]  # no more than in training
     assert prompts == [[2]]
-    made = translator.translate(np.array([1, 2, 3]), "zh", "en", options=TranslateOptions(route="chain", neighbours=1))
+    units = [np.array([1, 2, 3]), np.array([1, 3]), np.array([1, 2])]
+    made = translator.translate_views(units, "zh", "en", options=TranslateOptions(route="chain", neighbours=1))
     assert asked[1:] == [(made.text_heard, "zh-en", 1)]
+    assert prompts[1:] == [[3], [2]]  # three views are heard; one, and the neighbours, say what it means
     translator.translate_text("好", "zh", "en", options=TranslateOptions(neighbours=0))
     translator.recognize(np.array([1, 2, 3]), "zh")
     assert len(asked) == 2

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from polyvoice.bundle.manifest import BundleManifest
+from polyvoice.stages.translate.memory import FILE as MEMORY
 from unitlm.files import Json, replacing, write_text
 
 Rows = Sequence[Mapping[str, float]]
@@ -47,6 +48,11 @@ def write_card(
             f"| {stage} | {part.parameters / 1e6:.1f} M | {sizes[stage] / 1e6:.1f} | {data.manifest} ({data.digest}) "
             f"| {data.pairs:,} | {data.step:,} | {'-' if loss is None else f'{loss:.3f}'} |"
         )
+    if (folder / "translate" / MEMORY).exists():
+        lines += [
+            "",
+            "The translation model's memory (`memory.parquet`) holds sentences of its training as they are.",
+        ]
     others = {name: size for name, size in sizes.items() if name not in manifest.stages}
     lines += ["", "Also inside: " + ", ".join(f"{name} ({size / 1e6:.1f} MB)" for name, size in others.items()) + "."]
     if with_curves:

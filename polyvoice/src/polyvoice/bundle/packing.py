@@ -19,7 +19,6 @@ from polyvoice.errors import InputError
 from polyvoice.stages.duration.means import MeanDurations
 from polyvoice.stages.stage_folder import FILE, VOCABULARY, StageCard, read_stage, write_stage
 from polyvoice.stages.translate.memory import FILE as MEMORY
-from polyvoice.stages.translate.memory import TranslationMemory
 from polyvoice.tasks import Direction, languages_of, parse_directions, translate_speech_by_text
 from polyvoice.units import load_centroids
 from speechunits.codecs.load import load_codec, split_levels
@@ -201,10 +200,8 @@ def _pack_stage(source: Path, target: Path, card: StageCard, precision: Precisio
     if card.stage == "duration":
         target.mkdir()
         MeanDurations.load(source).save(target)
-    if (source / MEMORY).exists():
-        target.mkdir()
-        TranslationMemory.load(source / MEMORY).save(target / MEMORY)
-    write_stage(target, model, Vocabulary.load(source / VOCABULARY), card)
+    memory = [source / MEMORY] if (source / MEMORY).exists() else []
+    write_stage(target, model, Vocabulary.load(source / VOCABULARY), card, memory)
 
 
 def _pack_codec(where: str, folder: Path) -> CodecPart:

@@ -56,7 +56,7 @@ class PipelineOptions:
         other_levels: none: the codec's decoder gets level 0 alone; best: the most probable codes of the other levels,
             too; mean: each of their codes counts as much as it is probable, which is nearer to the right spectrum and,
             with a weak model, a little less clear. auto: none where the decoder is told what is said and in whose
-            voice, and with a mean first level, else best.
+            voice, or where the first level is mean, else best.
         longest_piece_s: longer recordings are cut, in pauses where there are any. By way of text a model has learned
             pieces of at most so many tokens as its training's rows have (the bundle that ships: about 6 s a side).
         pause_s: pauses from this length on are always between pieces.

@@ -89,6 +89,7 @@ class SpeechTranslator:
         """
         bundle = self._bundle
         lengths = bundle.duration if self._options.durations == "model" else bundle.mean_durations
+        bundle.translator.warm_up()
         _ = (bundle.encoder, bundle.kmeans, bundle.codec, bundle.translator, lengths, self._synthesizer)
 
     @property

@@ -12,7 +12,6 @@ Every step is skipped when its files are there, and training resumes exactly: on
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -28,7 +27,7 @@ from polyvoice.stages.directions import find_directions, orient_pairs
 from polyvoice.stages.material import Material
 from polyvoice.stages.preparation import digest_inputs, prepare_once
 from polyvoice.stages.presets import Size, StageName
-from polyvoice.stages.stage_folder import VOCABULARY, StageCard, TrainedOn, is_stage, write_stage
+from polyvoice.stages.stage_folder import VOCABULARY, StageCard, TrainedOn, is_written, write_stage
 from polyvoice.tasks import Direction, languages_of
 from speechunits.extracted import CodesInfo, UnitsInfo, read_extracted
 from unitlm.checkpoint import load_model
@@ -237,11 +236,8 @@ def _finish(out: Path, data: StageData, prepared: Prepared, plan: StagePlan, res
         settings={**plan.settings, "course": asdict(plan.course)},
         trained_on=TrainedOn(data.manifest.name, data.digest, prepared.pairs, result.step, result.held_out_loss),
     )
-    if not is_stage(out / "model", card):
-        (out / "model").mkdir(exist_ok=True)
-        for name in plan.files:
-            shutil.copyfile(out / name, out / "model" / name)
-        write_stage(out / "model", trained, prepared.vocabulary, card)
+    if not is_written(out / "model", trained, card):
+        write_stage(out / "model", trained, prepared.vocabulary, card, [out / name for name in plan.files])
 
 
 def _is_scored(run_folder: Path, step: int) -> bool:

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 from polyvoice.errors import InputError
 from polyvoice.tasks import Direction, parse_directions
 from speechunits.extracted import CodesInfo, UnitsInfo
-from unitlm.files import Json, read_json, write_json
+from unitlm.files import Json, read_json, replacing, write_json
 from unitlm.settings import parse_settings
 
 if TYPE_CHECKING:
@@ -69,24 +69,33 @@ class StageCard:
     trained_on: TrainedOn
 
 
-def write_stage(folder: Path, model: Decoder, vocabulary: Vocabulary, card: StageCard) -> None:
-    """Write a finished stage; the weights go in the model's own type."""
+def write_stage(
+    folder: Path, model: Decoder, vocabulary: Vocabulary, card: StageCard, files: Sequence[Path] = ()
+) -> None:
+    """Write a finished stage; the weights go in the model's own type, and copies of `files` beside them."""
     from unitlm.checkpoint import save_model
 
     (folder / FILE).unlink(missing_ok=True)
     save_model(folder, model)
+    for path in files:
+        with replacing(folder / path.name) as temporary:
+            shutil.copyfile(path, temporary)
     vocabulary.save(folder / VOCABULARY)
-    write_json(folder / FILE, _to_json(card))
+    values = {**asdict(card), "directions": [str(direction) for direction in card.directions]}
+    write_json(folder / FILE, {"format": FORMAT, **values})
 
 
-def is_stage(folder: Path, card: StageCard) -> bool:
-    """Whether a folder holds the finished stage that a card describes."""
-    path = folder / FILE
-    return path.is_file() and read_json(path) == json.loads(json.dumps(_to_json(card)))
+def is_written(folder: Path, model: Decoder, card: StageCard) -> bool:
+    """Whether a folder holds the finished stage with these very weights, trained on the same for as long."""
+    from unitlm.checkpoint import load_model
 
-
-def _to_json(card: StageCard) -> dict[str, Json]:
-    return {"format": FORMAT, **asdict(card), "directions": [str(direction) for direction in card.directions]}
+    if not (folder / FILE).is_file():
+        return False
+    mine = read_stage(folder, card.stage).trained_on
+    if (mine.digest, mine.step) != (card.trained_on.digest, card.trained_on.step):
+        return False
+    written, weights = load_model(folder).state_dict(), model.state_dict()
+    return written.keys() == weights.keys() and all(value.equal(weights[name]) for name, value in written.items())
 
 
 def read_stage(folder: Path, stage: StageName | None = None) -> StageCard:

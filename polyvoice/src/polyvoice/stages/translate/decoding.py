@@ -39,6 +39,8 @@ from unitlm.vocabulary import Vocabulary
 
 # Of ordinary speech in 50 Hz units without repeats; a piece is about a word, a byte much less than one.
 _UNITS_A_PIECE = 12
+# Room for a translation beside its neighbours, for each piece that is translated.
+_ANSWER = 2
 _CANDIDATES = Sampling(temperature=0.5)
 
 
@@ -131,7 +133,7 @@ class _Asked:
     """What the next slot of each row is asked with.
 
     Attributes:
-        prompts: one for each view of what is given, of each row.
+        prompts: one for each view of what is given, of each row; or one, and one that shows neighbours.
         prefixes: how much of each prompt a prefix LM sees both ways.
         limits: the most that each row may write.
     """
@@ -163,6 +165,8 @@ class UnitTranslator:
         """Put the parts of a stage together; `load` reads them."""
         self._model, self._vocabulary, self._memory, self.card = model, vocabulary, memory, card
         self._lines = set(cast("list[str]", card.settings["tasks"]))
+        corpus, course = (cast("dict[str, int]", card.settings.get(name, {})) for name in ("corpus", "course"))
+        self._shown, self._longest = corpus.get("neighbours", 0), course.get("sequence_length", 0)
 
     @classmethod
     def load(cls, folder: Path, device: str = "cpu", precision: Precision = "int8") -> UnitTranslator:
@@ -179,6 +183,11 @@ class UnitTranslator:
         model = pack_decoder(decoder.float(), precision) if device == "cpu" else decoder
         memory = TranslationMemory.load(folder / MEMORY) if (folder / MEMORY).exists() else None
         return cls(model, Vocabulary.load(folder / VOCABULARY), card, memory)
+
+    def warm_up(self) -> None:
+        """Make what the first translation would have to wait for."""
+        if self._memory is not None:
+            self._memory.prepare()
 
     def can(self, task: Task) -> bool:
         """Whether the model was trained for a task."""
@@ -313,9 +322,11 @@ class UnitTranslator:
             limits = [options.limit(length * _UNITS_A_PIECE if speaks else length) for length in read]
             prompts, seen = [], []
             for row, both_ways in zip(rows, prefixes, strict=True):
-                beside = self._recalling(task, slot, row, options)
-                prompts.append([*self._prompts(task, row), *beside])
-                seen.append([*both_ways[: len(row.views)], *map(len, beside)])
+                own, beside = self._prompts(task, row), self._recalling(task, slot, row, options)
+                # What was heard is settled: beside the neighbours one view has its say, whatever their number.
+                own = own[:1] if beside else own
+                prompts.append([*own, *beside])
+                seen.append([*both_ways[: len(own)], *map(len, beside)])
             asked = _Asked(prompts, seen, limits)
             if spoken is not None and self._weighs(slot, spoken, options):
                 written = self._write_transcripts(asked, slot, rows, options, spoken)
@@ -379,18 +390,26 @@ class UnitTranslator:
         return [task.prompt({given: view, **row.written}, self._vocabulary).ids for view in row.views]
 
     def _recalling(self, task: Task, slot: Slot, row: _Row, options: TranslateOptions) -> list[Sequence[int]]:
-        """What asks for a translation beside sentences like the one that is translated, if there is a memory."""
-        if self._memory is None or not options.neighbours:
-            return []
+        """What asks for a translation beside sentences like the one that is translated, if there is a memory.
+
+        No more of them are shown, and no more ids, than the model has seen in training.
+        """
         texts = [one for one in task.slots if one.alphabet.endswith(TEXT)]
-        if slot not in texts[1:]:
+        if self._memory is None or slot not in texts[1:]:
             return []
-        source, target = texts[0], slot
-        text = str(row.written.get(source.name, row.views[0]))
-        way = Direction(*(each.alphabet.removesuffix(TEXT) for each in (source, target)))
-        near = self._memory.recall(text, way, options.neighbours)
+        way = Direction(*(each.alphabet.removesuffix(TEXT) for each in (texts[0], slot)))
         ask = translate_text(way.source, way.target)
-        return [ask.prompt({"src": text}, self._vocabulary, as_examples(near)).ids] if near and self.can(ask) else []
+        count = min(options.neighbours, self._shown)
+        if not (count and self.can(ask)):
+            return []
+        text = str(row.written.get(texts[0].name, row.views[0]))
+        shown = as_examples(self._memory.recall(text, way, count))
+        answer = _ANSWER * len(self._vocabulary.encode(texts[0].alphabet, text))
+        for first in range(len(shown)):
+            ids = ask.prompt({"src": text}, self._vocabulary, shown[first:]).ids
+            if len(ids) + answer <= self._longest:
+                return [ids]
+        return []
 
     def _write(self, asked: _Asked, slot: Slot, options: TranslateOptions) -> list[Continuation]:
         """Write the next slot of each row, whose prompts are views of one another."""

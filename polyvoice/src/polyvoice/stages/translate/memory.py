@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +31,7 @@ FILE = "memory.parquet"
 _COLUMNS = ("source_lang", "source_text", "target_lang", "target_text")
 _LONGEST = 3
 _CODE_BITS = 21  # of a code point, so that three fit into one number
-_AT_ONCE = 256
+_ENTRIES_AT_ONCE = 1 << 24  # similarities in memory
 # What so many sentences have says nothing, and comparing all of them by it would take most of the time.
 _COMMON, _FEW = 0.1, 1_000
 
@@ -111,6 +110,11 @@ class TranslationMemory:
             for source, target in couple.pairs:
                 yield Direction(*languages), source, target
 
+    def prepare(self) -> None:
+        """Make all indexes now, so that the first sentence is found as fast as the others."""
+        for couple in self._couples.values():
+            _ = couple.sources, couple.targets
+
     def recall(self, text: str, way: Direction, count: int) -> list[Recalled]:
         """The sentences nearest to one in the source language, the nearest first; none that shares nothing with it."""
         return self.recall_all([text], way, count, itself=True)[0]
@@ -133,8 +137,9 @@ class TranslationMemory:
             return [[] for _ in texts]
         index = couple.targets if turned else couple.sources
         recalled = []
-        for start in range(0, len(texts), _AT_ONCE):
-            for found in index.search(texts[start : start + _AT_ONCE], count, itself=itself):
+        some = max(1, _ENTRIES_AT_ONCE // len(couple.pairs))
+        for start in range(0, len(texts), some):
+            for found in index.search(texts[start : start + some], count, itself=itself):
                 sides = ((couple.pairs[row], similarity) for row, similarity in found)
                 recalled.append([Recalled(*(side[::-1] if turned else side), near) for side, near in sides])
         return recalled
@@ -159,8 +164,11 @@ class _Index:
     """Sentences by their sequences of characters."""
 
     def __init__(self, texts: Sequence[str]) -> None:
-        self._texts = [_fold(text) for text in texts]
-        rows, keys = _list_ngrams(self._texts)
+        folded = [_fold(text) for text in texts]
+        self._rows: dict[str, list[int]] = {}
+        for row, text in enumerate(folded):  # one sentence may have several translations
+            self._rows.setdefault(text, []).append(row)
+        rows, keys = _list_ngrams(folded)
         self._keys, columns = np.unique(keys, return_inverse=True)
         counts = csr_matrix(
             (np.ones(len(keys), np.float32), (rows, columns)), shape=(len(texts), len(self._keys)), dtype=np.float32
@@ -182,17 +190,18 @@ class _Index:
         counts.sum_duplicates()
         near = (self._weigh(counts) @ self._table).toarray()  # [texts, sentences]
         for text, own in zip(folded, near, strict=True):
-            # The same sentence may stand there several times, with other translations.
-            most = min(4 * count + 4, len(own))
+            if not itself:
+                own[self._rows.get(text, [])] = 0.0
+            most = min(count, len(own))
             best = np.argpartition(-own, most - 1)[:most]
             best = best[np.lexsort((best, -own[best]))]
-            other = (int(row) for row in best if own[row] > 0.0 and (itself or self._texts[row] != text))
-            yield [(row, float(own[row])) for row in islice(other, count)]
+            yield [(int(row), float(own[row])) for row in best if own[row] > 0.0]
 
     def _weigh(self, counts: csr_matrix) -> csr_matrix:
         """Rows of length 1: repeated sequences count little more, rare ones more."""
         weighed = counts.copy()
         weighed.data = (1.0 + np.log(weighed.data)) * self._weights[weighed.indices]
+        weighed.eliminate_zeros()
         lengths = np.sqrt(np.asarray(weighed.multiply(weighed).sum(axis=1)).ravel())
         weighed.data /= np.repeat(np.maximum(lengths, 1e-9), np.diff(weighed.indptr)).astype(np.float32)
         return weighed

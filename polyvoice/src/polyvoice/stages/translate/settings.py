@@ -70,6 +70,8 @@ class CorpusSettings:
                 raise InputError(f"translate: {name} must be in [0, 1], got {getattr(self, name)}")
         if self.neighbours < 0:
             raise InputError(f"translate: neighbours must not be negative, got {self.neighbours}")
+        if self.neighbours and (self.text == "none" or not self.mt_share):
+            raise InputError("translate: neighbours are shown where text is translated: give mt_share, and text")
         if self.pieces < _BYTES:
             raise InputError(f"translate: pieces must be at least the {_BYTES} bytes, got {self.pieces}")
 
