@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from polyvoice.cli.main import run
 from polyvoice.errors import InputError
 from polyvoice.spoken import Side, SpokenPair
-from polyvoice.stages.translate.data import compile_within, disturb_text, make_examples
+from polyvoice.stages.translate.data import disturb_text, make_examples
 from polyvoice.stages.translate.decoding import TranslateOptions, UnitTranslator
 from polyvoice.stages.translate.memory import FILE, Recalled, TranslationMemory
 from polyvoice.stages.translate.settings import CorpusSettings
@@ -146,9 +146,16 @@ def test_only_neighbours_that_fit_are_shown() -> None:
     task, asked = translate_text("zh", "en"), {"src": "a", "tgt": "b"}
     shown = [{"src": "c" * 50, "tgt": "d"}, {"src": "e", "tgt": "f"}]
     lengths = [len(task.compile(asked, vocabulary, shown[first:]).ids) for first in range(3)]
-    for longest, expected in ((lengths[0], 0), (lengths[0] - 1, 1), (lengths[1] - 1, 2), (1, 2)):
-        compiled = compile_within(task, asked, vocabulary, shown, longest)
+    for longest, expected in ((lengths[0], 0), (lengths[0] - 1, 1), (lengths[1] - 1, 2)):
+        compiled = task.compile_within(asked, vocabulary, shown, longest)
+        assert compiled is not None
         assert len(compiled.ids) == lengths[expected]
+    assert task.compile_within(asked, vocabulary, shown, 1) is None
+    # What does not fit even alone is made alone; the writer leaves it out, and counts it.
+    settings = CorpusSettings(text="bytes", neighbours=2, mt_share=1.0)
+    near = [Recalled("近", "near", 0.9)]
+    [example] = make_examples(spoken("a", "b"), vocabulary, settings, 0, 0, near, None, 1)
+    assert len(example.ids) == lengths[2]
 
 
 def test_letters_are_dropped_or_replaced_at_the_rate() -> None:

@@ -163,6 +163,25 @@ class Task:
             loss_mask.extend([False] * (len(ids) - len(loss_mask)))
         return Compiled(tuple(ids), tuple(loss_mask), tuple(spans))
 
+    def compile_within(
+        self,
+        values: Values,
+        vocabulary: Vocabulary,
+        examples: Sequence[Values],
+        longest: int,
+        learn_examples: bool = False,
+    ) -> Compiled | None:
+        """As `compile`, with as many of the last examples as fit into `longest` ids; None if none and it does not fit.
+
+        Raises:
+            InputError: As for `compile`.
+        """
+        for first in range(len(examples) + 1):
+            compiled = self.compile(values, vocabulary, examples[first:], learn_examples)
+            if len(compiled.ids) <= longest:
+                return compiled
+        return None
+
     def prompt(self, values: Values, vocabulary: Vocabulary, examples: Sequence[Values] = ()) -> Prompt:
         """The ids up to the first marked slot that `values` does not fill yet.
 

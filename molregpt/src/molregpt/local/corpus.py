@@ -180,11 +180,8 @@ def compile_within(
     key: str,
 ) -> Example | None:
     """Compile with as many of the nearest neighbours as fit into `longest` tokens; None if the query alone does not."""
-    for count in range(len(nearest_first), -1, -1):
-        compiled = task.compile(query, vocabulary, nearest_first[:count][::-1], learn_examples)
-        if len(compiled.ids) <= longest:
-            return Example.of(key, compiled)
-    return None
+    compiled = task.compile_within(query, vocabulary, nearest_first[::-1], longest, learn_examples)
+    return None if compiled is None else Example.of(key, compiled)
 
 
 def write_molecule_shards(

@@ -14,9 +14,8 @@ from typing import cast
 from polyvoice.ablations.plan import STAGES, Plan, PlanParts, Variant
 from polyvoice.errors import INPUT_ERRORS, InputError
 from polyvoice.stages.preparation import digest_files
-from polyvoice.stages.stage_folder import read_stage
+from polyvoice.stages.stage_folder import read_scores, read_stage
 from unitlm.files import Json, read_json, write_json, write_text
-from unitlm.metrics import read_metrics
 
 Runner = Callable[[Sequence[str]], None]
 
@@ -175,9 +174,8 @@ def _read_figures(run: Path) -> dict[str, float]:
     figures: dict[str, float] = {"parameters": card.parameters, "steps": card.trained_on.step}
     if card.trained_on.held_out_loss is not None:
         figures["held_out_loss"] = card.trained_on.held_out_loss
-    for row in read_metrics(run / "train"):
-        if "loss" not in row and "held_out_loss" not in row:  # what a stage adds when it is finished
-            figures |= {name: value for name, value in row.items() if name != "step"}
+    for row in read_scores(run / "train"):
+        figures |= {name: value for name, value in row.items() if name != "step"}
     return figures
 
 

@@ -27,13 +27,13 @@ from polyvoice.stages.directions import find_directions, orient_pairs
 from polyvoice.stages.material import Material
 from polyvoice.stages.preparation import digest_inputs, prepare_once
 from polyvoice.stages.presets import Size, StageName
-from polyvoice.stages.stage_folder import VOCABULARY, StageCard, TrainedOn, is_written, write_stage
+from polyvoice.stages.stage_folder import VOCABULARY, StageCard, TrainedOn, is_written, read_scores, write_stage
 from polyvoice.tasks import Direction, languages_of
 from speechunits.extracted import CodesInfo, UnitsInfo, read_extracted
 from unitlm.checkpoint import load_model
 from unitlm.distributed import join_processes
 from unitlm.files import Json, read_json, write_json
-from unitlm.metrics import MetricsLog, read_metrics
+from unitlm.metrics import MetricsLog
 from unitlm.model import Decoder, ModelConfig
 from unitlm.objective import Objective
 from unitlm.shards import ShardSet
@@ -217,7 +217,11 @@ def run_stage(out: Path, data: StageData, prepared: Prepared, plan: StagePlan, b
             raise InputError(f"{out}: stopped at step {result.step} of {course.steps}; give the same command to go on")
         if processes.is_first:
             _finish(out, data, prepared, plan, result)
-            if plan.score is not None and held_out is not None and not _is_scored(out / "train", result.step):
+            if (
+                plan.score is not None
+                and held_out is not None
+                and not any(row["step"] == result.step for row in read_scores(out / "train"))
+            ):
                 log = MetricsLog(out / "train", step=result.step, tensorboard=False)
                 log.write(result.step, plan.score(out / "model", str(processes.device)))
                 log.close()
@@ -238,8 +242,3 @@ def _finish(out: Path, data: StageData, prepared: Prepared, plan: StagePlan, res
     )
     if not is_written(out / "model", trained, card):
         write_stage(out / "model", trained, prepared.vocabulary, card, [out / name for name in plan.files])
-
-
-def _is_scored(run_folder: Path, step: int) -> bool:
-    """Whether a finished run's diary has its scores: a line that tells no loss."""
-    return any(row["step"] == step and not row.keys() & {"loss", "held_out_loss"} for row in read_metrics(run_folder))

@@ -15,6 +15,7 @@ from polyvoice.errors import InputError
 from polyvoice.tasks import Direction, parse_directions
 from speechunits.extracted import CodesInfo, UnitsInfo
 from unitlm.files import Json, read_json, replacing, write_json
+from unitlm.metrics import read_metrics
 from unitlm.settings import parse_settings
 
 if TYPE_CHECKING:
@@ -143,3 +144,8 @@ def _mapping(value: Json) -> Mapping[str, Json]:
     if not isinstance(value, Mapping):
         raise TypeError(f"expected an object, found {value!r}")
     return value
+
+
+def read_scores(run_folder: Path) -> list[dict[str, float]]:
+    """What a run's diary says of the finished stage: the lines that tell no loss."""
+    return [row for row in read_metrics(run_folder) if not row.keys() & {"loss", "held_out_loss"}]

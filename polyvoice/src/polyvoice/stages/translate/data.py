@@ -34,7 +34,7 @@ from polyvoice.tasks import (
 from speechunits.runs import Units, deduplicate
 from unitlm.alphabet import Alphabet, Bytes, Content, Pieces
 from unitlm.shards import Example, deal, write_shards
-from unitlm.task import Compiled, Task
+from unitlm.task import Task
 from unitlm.vocabulary import Vocabulary
 
 Values = dict[str, Content]
@@ -251,7 +251,8 @@ def make_examples(
                 known = letters[pair.source.language]
                 values["src"] = disturb_text(str(values["src"]), known, settings.text_noise_rate, chance)
             shown = choose_neighbours(recalled, settings.neighbours, chance)
-        yield Example.of(f"{pair.id} {task.line}", compile_within(task, values, vocabulary, shown, longest))
+        compiled = task.compile_within(values, vocabulary, shown, longest) or task.compile(values, vocabulary)
+        yield Example.of(f"{pair.id} {task.line}", compiled)
 
 
 def choose_neighbours(recalled: Sequence[Recalled], most: int, chance: np.random.Generator) -> list[Values]:
@@ -267,17 +268,6 @@ def choose_neighbours(recalled: Sequence[Recalled], most: int, chance: np.random
 def as_examples(recalled: Sequence[Recalled]) -> list[Values]:
     """Neighbours, the nearest first, as examples of `translate_text`: the nearest last, beside what it is like."""
     return [{"src": one.source, "tgt": one.target} for one in reversed(recalled)]
-
-
-def compile_within(
-    task: Task, values: Values, vocabulary: Vocabulary, shown: Sequence[Values], longest: int
-) -> Compiled:
-    """An example with as many of the last examples before it as fit into `longest` ids."""
-    for first in range(len(shown) + 1):
-        compiled = task.compile(values, vocabulary, shown[first:])
-        if len(compiled.ids) <= longest:
-            break
-    return compiled
 
 
 def disturb_text(text: str, letters: str, rate: float, chance: np.random.Generator) -> str:
@@ -302,7 +292,7 @@ def disturb_text(text: str, letters: str, rate: float, chance: np.random.Generat
 def _recall(pairs: Sequence[SpokenPair], memory: TranslationMemory, settings: CorpusSettings) -> list[list[Recalled]]:
     """The neighbours of each pair's source text, none that says the same; twice as many as are shown."""
     recalled: list[list[Recalled]] = [[] for _ in pairs]
-    if not (settings.neighbours and settings.mt_share):
+    if not settings.neighbours:
         return recalled
     texts: dict[Direction, dict[str, list[int]]] = {}
     for row, pair in enumerate(pairs):
