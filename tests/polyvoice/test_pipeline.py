@@ -242,6 +242,9 @@ def test_the_prompt_decides_whose_voice_it_is(system: SpeechTranslator, corpus: 
             recording = Waveform(tones(source, voice), RATE_HZ)
             made = system.translate(recording, "zh", "en", seed=0, voice=prompt)
             assert made.waveform is not None
+            # What it takes to hear the prompt is part of what a translation takes.
+            assert made.seconds["voice"] == prompt.seconds["voice"] > 0
+            assert made.seconds["cut"] > prompt.seconds["cut"]
             right += np.median(ToneCodec().encode(made.waveform)[1]) == speaker
     assert right >= 18
 

@@ -107,7 +107,7 @@ def parallelize(model: Decoder, strategy: Strategy, processes: Processes, *, bf1
     for parameter in model.parameters():
         dist.broadcast(parameter.data, 0)
     if strategy == "ddp":
-        return nn.parallel.DistributedDataParallel(model, broadcast_buffers=False, gradient_as_bucket_view=True)
+        return nn.parallel.DistributedDataParallel(model, gradient_as_bucket_view=True)
     policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16 if bf16 else None, reduce_dtype=torch.float32)
     mesh = init_device_mesh(processes.device.type, (processes.count,))
     for layer in model.layers:

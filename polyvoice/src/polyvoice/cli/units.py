@@ -52,13 +52,13 @@ class Units(Encoding):
 
     def _find_vocabulary(self, clusters: int) -> Vocabulary:
         from polyvoice.stages.translate.showing import find_vocabulary
-        from polyvoice.tasks import Direction, build_translation_vocabulary
+        from polyvoice.tasks import TEXT, Direction, build_translation_vocabulary
         from unitlm.alphabet import Bytes
 
         way = Direction(self.source, self.target)
         if self.vocabulary is not None:
             return find_vocabulary(self.vocabulary)
-        texts = [Bytes(f"{language}.text") for language in (way.source, way.target)]
+        texts = [Bytes(language + TEXT) for language in (way.source, way.target)]
         return build_translation_vocabulary([way], clusters, texts)
 
     def _describe(self, utterance: UtteranceUnits, vocabulary: Vocabulary | None) -> dict[str, Any]:

@@ -32,11 +32,13 @@ class Voice:
         units: one a unit frame, `[T]`.
         codes: of all levels, `[K, T']`.
         language: what is spoken.
+        seconds: compute seconds of each stage that read it.
     """
 
     units: Units
     codes: Codes
     language: str
+    seconds: Mapping[str, float]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -139,10 +141,12 @@ class SpeechTranslator:
         Raises:
             InputError: there is no speech in it.
         """
-        cuts = self._cut(waveform)
+        watch = Stopwatch()
+        with watch.time("cut"):
+            cuts = self._cut(waveform)
         if not cuts:
             raise InputError("no speech in it to take a voice from")
-        return self._hear(waveform, cuts, language)
+        return self._hear(waveform, cuts, language, watch)
 
     def pieces(
         self, waveform: Waveform, source: str, target: str, *, seed: int = 0, voice: Voice | None = None
@@ -166,8 +170,8 @@ class SpeechTranslator:
         if not cuts:
             return
         if voice is None:
-            with watch.time("voice"):
-                voice = self._hear(waveform, cuts, source)
+            voice = self._hear(waveform, cuts, source, Stopwatch())
+        watch.add(voice.seconds)
         for number, cut in enumerate(cuts):
             yield self._translate_piece(_slice(waveform, cut), cut, source, target, voice, seed + number, watch)
             watch = Stopwatch()
@@ -250,12 +254,14 @@ class SpeechTranslator:
         """Where a recording speaks, in pieces that can be translated."""
         return cut_at_pauses(waveform, longest_s=self._options.longest_piece_s, pause_s=self._options.pause_s)
 
-    def _hear(self, waveform: Waveform, cuts: Sequence[Segment], language: str) -> Voice:
+    def _hear(self, waveform: Waveform, cuts: Sequence[Segment], language: str, watch: Stopwatch) -> Voice:
         """The voice of a recording's longest piece, or of as much of it as a prompt may have."""
         longest = max(cuts, key=lambda cut: cut.duration_s)
         stop_s = min(longest.stop_s, longest.start_s + self._options.longest_voice_s)
         prompt = _slice(waveform, Segment(longest.start_s, stop_s))
-        return Voice(self._units(prompt)[0], self._bundle.codec.encode(prompt), language)
+        with watch.time("voice"):
+            units, codes = self._units(prompt)[0], self._bundle.codec.encode(prompt)
+        return Voice(units, codes, language, watch.seconds)
 
 
 def _slice(waveform: Waveform, segment: Segment) -> Waveform:

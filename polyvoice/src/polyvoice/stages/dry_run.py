@@ -11,7 +11,7 @@ from polyvoice.stages.duration.settings import DurationSettings
 from polyvoice.stages.presets import PRESETS, Preset, StageName
 from polyvoice.stages.synthesize.settings import FirstLevelSettings, OtherLevelsSettings
 from polyvoice.stages.translate.settings import CorpusSettings, TranslateSettings
-from polyvoice.tasks import Direction, build_translation_vocabulary, languages_of
+from polyvoice.tasks import TEXT, Direction, build_translation_vocabulary, languages_of
 from speechunits.extracted import CodesInfo, UnitsInfo, read_extracted
 from unitlm.dry_run import DryRun, Estimate, estimate_run
 
@@ -106,7 +106,7 @@ def _count_translation_ids(ways: list[Direction], clusters: int, corpus: CorpusS
     """Ids of the translation model, if every language fills its share of text pieces."""
     from unitlm.alphabet import Bytes
 
-    texts = [] if corpus.text == "none" else [Bytes(f"{language}.text") for language in languages_of(ways)]
+    texts = [] if corpus.text == "none" else [Bytes(language + TEXT) for language in languages_of(ways)]
     size = build_translation_vocabulary(ways, clusters, texts).size
     return size + sum(corpus.pieces - text.size for text in texts) if corpus.text == "pieces" else size
 

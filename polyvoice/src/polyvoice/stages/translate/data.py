@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from rich.console import Console
+from rich.progress import track
 
 from polyvoice.corpus.manifest import PairRow
 from polyvoice.errors import InputError
@@ -20,6 +22,7 @@ from polyvoice.spoken import Side, SpokenPair
 from polyvoice.stages.translate.memory import Recalled, TranslationMemory
 from polyvoice.stages.translate.settings import CorpusSettings
 from polyvoice.tasks import (
+    TEXT,
     UNITS,
     Direction,
     build_translation_vocabulary,
@@ -122,9 +125,9 @@ def build_vocabulary(
     alphabets: list[Alphabet] = []
     for language, lines in texts.items():
         if settings.text == "bytes" and lines:
-            alphabets.append(Bytes(f"{language}.text"))
+            alphabets.append(Bytes(language + TEXT))
         elif settings.text == "pieces" and lines:
-            alphabets.append(Pieces.train(f"{language}.text", lines, settings.pieces))
+            alphabets.append(Pieces.train(language + TEXT, lines, settings.pieces))
     return build_translation_vocabulary(directions, clusters, alphabets)
 
 
@@ -301,7 +304,8 @@ def _recall(pairs: Sequence[SpokenPair], memory: TranslationMemory, settings: Co
             texts.setdefault(way, {}).setdefault(pair.source.text, []).append(row)
     for way, rows in texts.items():
         found = memory.recall_all(list(rows), way, 2 * settings.neighbours)
-        for same, near in zip(rows.values(), found, strict=True):
+        shown = track(found, f"neighbours of {way.source}-{way.target}", len(rows), console=Console(stderr=True))
+        for same, near in zip(rows.values(), shown, strict=True):
             for row in same:
                 recalled[row] = near
     return recalled

@@ -117,12 +117,13 @@ class TranslationMemory:
 
     def recall(self, text: str, way: Direction, count: int) -> list[Recalled]:
         """The sentences nearest to one in the source language, the nearest first; none that shares nothing with it."""
-        return self.recall_all([text], way, count, itself=True)[0]
+        [found] = self.recall_all([text], way, count, itself=True)
+        return found
 
     def recall_all(
         self, texts: Sequence[str], way: Direction, count: int, *, itself: bool = False
-    ) -> list[list[Recalled]]:
-        """The same for many sentences.
+    ) -> Iterator[list[Recalled]]:
+        """The same for many sentences, one after the other.
 
         Args:
             texts: in the source language.
@@ -134,15 +135,14 @@ class TranslationMemory:
         if couple is None:
             couple, turned = self._couples.get((way.target, way.source)), True
         if couple is None or not count:
-            return [[] for _ in texts]
+            yield from ([] for _ in texts)
+            return
         index = couple.targets if turned else couple.sources
-        recalled = []
         some = max(1, _ENTRIES_AT_ONCE // len(couple.pairs))
         for start in range(0, len(texts), some):
             for found in index.search(texts[start : start + some], count, itself=itself):
                 sides = ((couple.pairs[row], similarity) for row, similarity in found)
-                recalled.append([Recalled(*(side[::-1] if turned else side), near) for side, near in sides])
-        return recalled
+                yield [Recalled(*(side[::-1] if turned else side), near) for side, near in sides]
 
 
 class _Couple:
