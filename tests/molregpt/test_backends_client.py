@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import math
 import random
@@ -16,6 +17,7 @@ from molregpt.backends.options import Prices, ServerOptions
 from molregpt.backends.protocol import BackendError, BudgetError
 from molregpt.backends.retry import backoff_delay_s, parse_retry_after
 from molregpt.errors import InputError
+from molregpt.prompts import estimate_tokens
 from molregpt.records import Usage
 from unitlm.task import Message
 
@@ -96,6 +98,15 @@ def test_reply_carries_text_finish_reason_and_usage(chat_server):
     assert (reply.text, reply.finish_reason, reply.problem) == ("hi", "length", "")
     assert reply.usage == Usage(1, 0, 100, 20, pytest.approx(0.0003))
     assert client.account.total == reply.usage
+
+
+def test_a_server_that_does_not_count_is_charged_by_estimate(chat_server):
+    uncounted = json.dumps({"choices": [{"message": {"content": "four words of text"}}]})
+    chat_server.play(chat_server.step(uncounted))
+    [reply], client = complete(chat_server.url, prices=Prices(prompt_price=1.0, completion_price=1.0))
+    assert reply.usage.completion_tokens == estimate_tokens("four words of text") > 0
+    assert client.account.total.cost == pytest.approx((reply.usage.prompt_tokens + reply.usage.completion_tokens) / 1e6)
+    assert reply.usage.prompt_tokens > 0
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 529])

@@ -75,6 +75,14 @@ def test_caption_finds_the_molecule_itself_unless_told_not_to(capsys: pytest.Cap
     assert pair.key not in {near["key"] for near in found["neighbours"]}
 
 
+def test_generate_finds_the_description_itself_unless_told_not_to(capsys: pytest.CaptureFixture[str]) -> None:
+    caption = shipped_pairs()[17].caption
+    assert run(["retrieve", caption, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["neighbours"][0]["caption"] == caption
+    assert run(["retrieve", caption, "--json", "--exclude-self"]) == 0
+    assert caption not in {near["caption"] for near in json.loads(capsys.readouterr().out)["neighbours"]}
+
+
 def test_generate_answers_with_a_molecule(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = _write_table(tmp_path / "pool.tsv", 0, 20)
     text = "The molecule is a steroid ester. It has a role as a plant metabolite."

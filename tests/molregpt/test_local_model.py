@@ -164,7 +164,8 @@ def test_tuning_improves_the_score_it_tunes_and_is_kept_in_the_card(
 ) -> None:
     import shutil
 
-    from molregpt.local.model import load_local_model
+    from molregpt.local.model import TUNED, load_local_model
+    from molregpt.local.training import with_tuning
     from molregpt.local.tuning import tune
 
     copy = Path(shutil.copytree(folder, tmp_path / "model"))
@@ -184,6 +185,10 @@ def test_tuning_improves_the_score_it_tunes_and_is_kept_in_the_card(
     assert found.captions.before <= found.captions.after
     assert tuned_model.composing.model == found.captions.share
     assert run(["caption", SHORT[0].smiles, "--pool", str(pool), "--backend", str(copy), "--json"]) == 0
+    # The training that made it may be given again; another one of the same place begins anew.
+    card = {key: value for key, value in tuned_model.card.items() if key not in TUNED}
+    assert with_tuning(copy, card) == tuned_model.card
+    assert with_tuning(copy, {**card, "steps": 0}) == {**card, "steps": 0}
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,8 @@ def ask(model: Scripted, *neighbours: str, direction: Direction = "cap2mol") -> 
     pairs = [
         Pair(text, text, f"It is {text}.") if direction == "cap2mol" else Pair(text, "CCO", text) for text in neighbours
     ]
-    question = Question(direction, "It is rare.", tuple(Example(pair, 0.5) for pair in pairs))
+    # Similarities of some search, which are not the neighbours' relevance and must not count as such.
+    question = Question(direction, "It is rare.", tuple(Example(pair, 30.0 - 9 * n) for n, pair in enumerate(pairs)))
     return asyncio.run(LocalBackend(cast("LocalModel", model)).answer(question))
 
 

@@ -9,7 +9,7 @@ import pytest
 from molindex.fingerprints import Fingerprint
 from molindex.molecules import MoleculeIndex
 from molregpt.data.shipped import sample_pairs
-from molregpt.database import Database, cache_folder, join_tables
+from molregpt.database import Database, cache_folder, join_tables, keep_readable
 from molregpt.records import Pair
 
 MORGAN = Fingerprint("morgan", 2, 2048)
@@ -43,7 +43,9 @@ def test_a_damaged_index_is_built_again(database: Database) -> None:
     [path] = database.folder.iterdir()
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    assert _keys(database.molecule_index(MORGAN)) == built
+    again = Database(database.pairs, cache=database.folder.parents[1])
+    assert _keys(again.molecule_index(MORGAN)) == built
+    assert again.molecule_index(MORGAN) is again.molecule_index(MORGAN)
     assert _keys(MoleculeIndex.open(path, MORGAN, verify=True)) == built
 
 
@@ -86,6 +88,24 @@ def test_tables_are_joined_without_losing_a_row() -> None:
     joined = join_tables([("a.tsv", first), ("b.tsv", second), ("b.tsv", third), ("b.tsv", fourth)])
     assert [pair.key for pair in joined] == ["1", "2", "b.tsv:1", "3", "b.tsv:1#2", "b.tsv:1#3"]
     assert [pair.caption for pair in joined[4:]] == ["butane", "pentane"]
+    # A row that repeats one of another table but the first.
+    assert join_tables([("a.tsv", first), ("b.tsv", second), ("c.tsv", second)]) == join_tables(
+        [("a.tsv", first), ("b.tsv", second)]
+    )
+
+
+def test_pairs_that_cannot_be_read_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    pairs = [Pair("a", "CCO", "ethanol"), Pair("b", "C1CC", "no ring")]
+    assert keep_readable(pairs) == pairs[:1]
+    told = " ".join(capsys.readouterr().err.split())
+    assert told.startswith("1 of 2 pairs are left out; the first is b: not a SMILES that RDKit can read: 'C1CC'")
+
+
+def test_rows_are_found_by_what_they_say(database: Database) -> None:
+    said = database.pairs[7].caption
+    assert database.rows_of(caption=f" {said}\n") == {
+        row for row, pair in enumerate(database.pairs) if pair.caption == said
+    }
 
 
 def test_a_line_s_number_is_nobody_s_name(tmp_path: Path) -> None:

@@ -29,7 +29,8 @@ Ask = Callable[[Sequence[Message]], Awaitable[Reply]]
 FIELD_NAMES: dict[Direction, str] = {"mol2cap": "caption", "cap2mol": "smiles"}
 
 _LONGEST_REPLY = 50_000
-_THOUGHT = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
+# Some templates open the thought in the prompt: then the reply begins within it, and only closes it.
+_THOUGHT = re.compile(r"\A(?:(?!<think>).)*?</think>|<think>.*?(?:</think>|\Z)", re.DOTALL)
 _BACKSLASHES = re.compile(r'\\(?:\\|"|u[0-9a-fA-F]{4})|\\')
 _FENCED = re.compile(r"```[\w-]*\n?(.*?)```|`([^`\n]+)`", re.DOTALL)
 

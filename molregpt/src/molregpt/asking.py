@@ -91,7 +91,8 @@ def find_neighbours(
         return Found(direction, strategy, query, ())
     database = database or open_database(options.pool)
     retriever = create_retriever(strategy, database, direction, seed=options.retrieval_seed)
-    itself = database.rows_of(smiles=query) if options.exclude_self and direction == "mol2cap" else frozenset()
+    same = {"smiles": query} if direction == "mol2cap" else {"caption": query}
+    itself = database.rows_of(**same) if options.exclude_self else frozenset()
     examples = tuple(retriever.retrieve(query, count, itself))
     in_words = direction == "cap2mol" and strategy in ("bm25", "char-bm25", "learned")
     if in_words and not (examples and examples[0].similarity > 0):
@@ -107,7 +108,7 @@ def ask(
     Args:
         direction: What is asked for.
         query: A SMILES or a description.
-        backend: `neighbour` or the URL of a server.
+        backend: `neighbour`, `local`, the folder of a model, or the URL of a server.
         shots: Most examples to show.
         options: Where examples come from.
         settings: How the back end is used.

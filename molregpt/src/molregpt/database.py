@@ -11,18 +11,18 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
+import unitlm.errors
 from molregpt.console import messages
 from molregpt.data.shipped import shipped_pairs
 from molregpt.data.table import is_line_key, read_pairs
-from molregpt.errors import InputError
-from molregpt.files import write_atomically
 from molregpt.records import Pair
+from unitlm.files import write_text
 
 if TYPE_CHECKING:
     from molindex.captions import CaptionIndex
@@ -70,19 +70,41 @@ def join_tables(tables: Sequence[tuple[str, Sequence[Pair]]]) -> list[Pair]:
         tables: Name and rows of each table.
     """
     pool: dict[str, Pair] = {}
+    seen: set[tuple[str, str, str]] = set()
     for name, pairs in tables:
         for pair in pairs:
-            held = pool.get(pair.key)
-            if held is None:
-                pool[pair.key] = pair
-            elif (held.smiles, held.caption) != (pair.smiles, pair.caption):
-                key = f"{name}:{pair.key}"
-                number = 1
-                while key in pool:  # tables of one name, in several folders
-                    number += 1
-                    key = f"{name}:{pair.key}#{number}"
-                pool[key] = Pair(key, pair.smiles, pair.caption, pair.source)
+            row = (pair.key, pair.smiles, pair.caption)
+            if row in seen:
+                continue
+            seen.add(row)
+            key = pair.key if pair.key not in pool else f"{name}:{pair.key}"
+            number = 1
+            while key in pool:  # tables of one name, in several folders
+                number += 1
+                key = f"{name}:{pair.key}#{number}"
+            pool[key] = replace(pair, key=key)
     return list(pool.values())
+
+
+def keep_readable(pairs: Sequence[Pair]) -> list[Pair]:
+    """The pairs whose molecules RDKit can read; a note on stderr says what is left out."""
+    from molindex.smiles import SmilesError, parse_smiles
+
+    kept, rejected = [], []
+    for pair in pairs:
+        try:
+            parse_smiles(pair.smiles)
+            kept.append(pair)
+        except SmilesError as error:
+            rejected.append(f"{pair.key}: {error}")
+    _note_rejected(rejected, len(pairs), "pairs")
+    return kept
+
+
+def _note_rejected(rejected: Sequence[str], of: int, what: str) -> None:
+    if rejected:
+        note = f"{len(rejected)} of {of} {what} are left out; the first is {rejected[0]}"
+        messages().print(note, style="yellow", markup=False)
 
 
 def open_database(pools: Sequence[Path] = ()) -> Database:
@@ -112,6 +134,7 @@ class Database:
         self.pairs = tuple(pairs)
         self.digest = digest_pairs(self.pairs)
         self.folder = (cache or cache_folder()) / "pools" / self.digest
+        self._opened: dict[str, object] = {}
 
     def molecule_index(self, fingerprint: Fingerprint, engine: Engine | None = None) -> MoleculeIndex:
         """The molecules' fingerprints; each molecule's key is its row in `pairs`, as text.
@@ -138,11 +161,7 @@ class Database:
                 on_reject=lambda bad: rejected.append(f"{self.pairs[bad.number - 1].key}: {bad.reason}"),
             ),
         )
-        if rejected:
-            note = (
-                f"{len(rejected)} of {len(self.pairs)} molecules of the pool are left out; the first is {rejected[0]}"
-            )
-            messages().print(note, style="yellow", markup=False)
+        _note_rejected(rejected, len(self.pairs), "molecules of the pool")
         return index
 
     def caption_index(self, tokenizer: Tokenizer) -> CaptionIndex:
@@ -156,8 +175,10 @@ class Database:
             lambda: CaptionIndex.build(rows, tokenizer, progress=messages().is_terminal),
         )
 
-    def rows_of(self, *, key: str | None = None, smiles: str | None = None) -> frozenset[int]:
-        """Rows of the pool that have this key or hold this very molecule (the same canonical isomeric SMILES).
+    def rows_of(
+        self, *, key: str | None = None, smiles: str | None = None, caption: str | None = None
+    ) -> frozenset[int]:
+        """Rows of the pool with this key, this very molecule (the same canonical isomeric SMILES) or this caption.
 
         A key that only says on which line of its table a row was is none.
         A text that RDKit does not read is the same molecule only as the same text.
@@ -167,6 +188,8 @@ class Database:
             rows.add(row)
         if smiles is not None:
             rows.update(self._rows_by_molecule.get(_canonical(smiles), ()))
+        if caption is not None:
+            rows.update(row for row, pair in enumerate(self.pairs) if pair.caption.split() == caption.split())
         return frozenset(rows)
 
     @cached_property
@@ -197,14 +220,17 @@ class Database:
                 self.pairs, "canonical SMILES", console=messages(), transient=True, disable=not messages().is_terminal
             )
         ]
-        with contextlib.suppress(OSError, InputError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, json.dumps(computed))
+        with contextlib.suppress(unitlm.errors.InputError):
+            write_text(path, json.dumps(computed))
         return computed
 
     def _open_or_build(self, name: str, open_index: Callable[[Path], _Index], build: Callable[[], _Index]) -> _Index:
-        """An index from the cache, or a new one, which is kept for the next time where that is possible."""
-        path = self.folder / name
+        """An index from memory, from the cache, or a new one, which is kept where that is possible."""
+        if name not in self._opened:
+            self._opened[name] = self._find_or_build(self.folder / name, open_index, build)
+        return cast("_Index", self._opened[name])
+
+    def _find_or_build(self, path: Path, open_index: Callable[[Path], _Index], build: Callable[[], _Index]) -> _Index:
         if path.exists():
             # A damaged file, or one of an unfinished version, is built again and replaced.
             with contextlib.suppress(ValueError, OSError):

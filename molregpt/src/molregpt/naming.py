@@ -1,8 +1,8 @@
 """Systematic names of molecules while questions are answered: the shipped pool's are stored, others are made at once.
 
 A few molecules keep the rules of openclatura busy for ever, so these run in a process of their own, which is ended
-when a name takes too long; the molecule then has none. A name takes 9 ms on average, and the process starts while the
-model is loaded.
+when a name takes too long; the molecule then has none. A name takes some hundredths of a second, and the process
+starts while the model is loaded.
 """
 
 from __future__ import annotations

@@ -128,13 +128,13 @@ class PromptOptions:
     Attributes:
         order: Whether the most similar example stands last, next to the query, or first.
         token_budget: Most tokens of a prompt; the least similar examples are dropped until it fits. None: no limit.
-        tokenizer: File of the `tokenizers` library that counts tokens; without it `estimate_tokens` counts.
+        prompt_tokenizer: File of the `tokenizers` library that counts tokens; without it `estimate_tokens` counts.
         expert: Let the model write its own expert identity before each answer.
     """
 
     order: Order = "best-last"
     token_budget: int | None = None
-    tokenizer: Path | None = None
+    prompt_tokenizer: Path | None = None
     expert: bool = False
 
     def __post_init__(self) -> None:

@@ -36,13 +36,29 @@ class Pair:
     caption: str
     source: str = ""
 
+    def asked(self, direction: Direction) -> str:
+        """The side that a question in this direction gives."""
+        return self.smiles if direction == "mol2cap" else self.caption
+
+    def answered(self, direction: Direction) -> str:
+        """The side that a question in this direction asks for."""
+        return self.caption if direction == "mol2cap" else self.smiles
+
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A retrieved pair and how similar it is to the query (the scale is the retrieval strategy's own)."""
+    """A retrieved pair.
+
+    Attributes:
+        pair: The pair.
+        similarity: How similar it is to the query; the scale is the retrieval strategy's own.
+        relevance: How much of the right answer its answer is likely to hold, 0 to 1; 0.5 where nobody
+            estimated it, so that all count alike.
+    """
 
     pair: Pair
     similarity: float
+    relevance: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +79,11 @@ class Question:
 
     def target_of(self, pair: Pair) -> str:
         """The side of `pair` that this question asks for."""
-        return pair.caption if self.direction == "mol2cap" else pair.smiles
+        return pair.answered(self.direction)
 
     def source_of(self, pair: Pair) -> str:
         """The side of `pair` that this question shows."""
-        return pair.smiles if self.direction == "mol2cap" else pair.caption
+        return pair.asked(self.direction)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +93,8 @@ class Usage:
     Attributes:
         requests: Calls that reached the server.
         cached: Calls answered from the cache.
-        prompt_tokens: Tokens sent, as the server counts them.
-        completion_tokens: Tokens received, as the server counts them.
+        prompt_tokens: Tokens sent, as the server counts them; estimated where it does not.
+        completion_tokens: Tokens received; the same.
         cost: Money, in the currency of the price that the user gave; 0.0 without a price.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 from molregpt.answering import answer_question, answer_schema
@@ -40,7 +41,10 @@ class ChatBackend:
     def __init__(self, client: ChatClient, options: BackendOptions) -> None:
         self.client = client
         self._options = options
-        self._count_tokens = load_token_counter(options.prompt.tokenizer)
+        path = options.prompt.prompt_tokenizer
+        self._count_tokens = load_token_counter(path)
+        # By its content: nearly all of them are called tokenizer.json.
+        self._tokenizer = None if path is None else hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
     @property
     def identity(self) -> str:
@@ -58,7 +62,7 @@ class ChatBackend:
                 "seed": server.seed,
                 "temperature": server.temperature,
                 "token_budget": prompt.token_budget,
-                "tokenizer": prompt.tokenizer.name if prompt.tokenizer is not None else None,
+                "tokenizer": self._tokenizer,
             }
         )
         return f"{server.model} at {self.client.endpoint} {settings}"

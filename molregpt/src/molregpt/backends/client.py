@@ -182,16 +182,21 @@ class ChatClient:
             self.account.record(usage)
             return Reply(self._redact(stored.text), finish_reason=stored.finish_reason, usage=usage)
         worst_completion = self.options.max_tokens or _UNKNOWN_COMPLETION_TOKENS
+        sent = count_message_tokens(messages, estimate_tokens)
         async with (
             self._slots,
-            self.account.admit(count_message_tokens(messages, estimate_tokens), worst_completion),
+            self.account.admit(sent, worst_completion),
         ):
             received, responses = await self._post(body)
             response = self._redact(received)
             if self._cache is not None:
                 self._cache.append(self.endpoint, self.options.model, body, response)
             completion = parse_completion(response)
-            counts = (completion.prompt_tokens, completion.completion_tokens)
+            # A server that does not count is charged all the same: else no budget would ever be spent.
+            counts = (
+                completion.prompt_tokens or sent,
+                completion.completion_tokens or estimate_tokens(completion.text),
+            )
             usage = Usage(responses, 0, *counts, self.options.prices.cost(*counts))
             self.account.record(usage)
         # Another process may have stored a reply to the same request first: then that one counts for both.

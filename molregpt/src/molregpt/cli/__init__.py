@@ -51,9 +51,8 @@ def run(arguments: Sequence[str]) -> int:
     Returns:
         The exit status: 0 done, 2 the input is at fault (one line on stderr says what and where), 1 the program is.
     """
-    import molindex.errors
-    import unitlm.errors
-    from molregpt.errors import InputError
+    from molregpt.errors import INPUT_ERRORS
+    from unitlm.errors import DISK_ERRORS
 
     if list(arguments) == ["--version"]:
         from importlib.metadata import version
@@ -63,7 +62,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         parse(arguments).run()
         sys.stdout.flush()
-    except (InputError, molindex.errors.InputError, unitlm.errors.InputError) as error:
+    except INPUT_ERRORS as error:
         print(f"molregpt: {' '.join(str(error).split())}", file=sys.stderr)
         return INPUT_ERROR
     except KeyboardInterrupt:
@@ -74,7 +73,7 @@ def run(arguments: Sequence[str]) -> int:
         sys.stdout = None
         return 0
     except OSError as error:
-        if error.errno not in unitlm.errors.DISK_ERRORS:
+        if error.errno not in DISK_ERRORS:
             return _confess()
         # From a library that writes by itself: the user can make space or change a folder's mode, we cannot.
         print(f"molregpt: {error.filename or 'a file'}: cannot be written or read ({error.strerror})", file=sys.stderr)

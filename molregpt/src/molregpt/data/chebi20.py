@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from molregpt.data.table import read_pairs, read_table
 from molregpt.errors import InputError
-from molregpt.files import make_folder, write_atomically
+from molregpt.files import make_folder
+from unitlm.files import write_bytes, write_text
 
 if TYPE_CHECKING:
     import httpx
@@ -122,7 +123,7 @@ def _read_split(path: Path, expected: range) -> tuple[list[Pair], int]:
 
 def _write_split(path: Path, pairs: list[Pair]) -> None:
     rows = (f"{pair.key}\t{pair.smiles}\t{pair.caption}\n" for pair in pairs)
-    write_atomically(path, "CID\tSMILES\tdescription\n" + "".join(rows))
+    write_text(path, "CID\tSMILES\tdescription\n" + "".join(rows))
 
 
 def _canonicalize(splits: dict[str, list[Pair]]) -> dict[str, list[str | None]]:
@@ -153,7 +154,7 @@ def _download(folder: Path, client: httpx.Client | None) -> dict[str, Path]:
             files[name] = folder / f"{name}.txt"
             url = f"{PUBLISHED_URL}/{name}.txt"
             try:
-                write_atomically(files[name], _fetch(session, url, progress))
+                write_bytes(files[name], _fetch(session, url, progress))
             except httpx.HTTPStatusError as error:
                 raise InputError(f"{url}: the server answered {error.response.status_code}") from None
             except httpx.HTTPError as error:

@@ -40,7 +40,7 @@ def evaluate(
         direction: Which way the questions go.
         test: The test table.
         out: The run's folder.
-        backend: `neighbour` or the URL of a server.
+        backend: `neighbour`, `local`, the folder of a model, or the URL of a server.
         options: How the run is made.
         settings: How the back end is used.
 

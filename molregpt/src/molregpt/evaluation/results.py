@@ -10,8 +10,8 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, get_args
 
 from molregpt.evaluation.run import total_usage
-from molregpt.files import write_atomically
 from molregpt.records import Direction, Origin
+from unitlm.files import write_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -104,5 +104,5 @@ def write_results(folder: Path, evaluation: Evaluation) -> None:
         json.dumps(asdict(row) | {"scores": own, "baseline_scores": copied}, ensure_ascii=False)
         for row, own, copied in zip(evaluation.rows, scores, baseline, strict=True)
     ]
-    write_atomically(folder / "rows.jsonl", "".join(line + "\n" for line in lines))
-    write_atomically(folder / "scores.json", json.dumps(evaluation.as_json(), indent=2, ensure_ascii=False) + "\n")
+    write_text(folder / "rows.jsonl", "".join(line + "\n" for line in lines))
+    write_text(folder / "scores.json", json.dumps(evaluation.as_json(), indent=2, ensure_ascii=False) + "\n")

@@ -59,7 +59,7 @@ class Examiner:
         Raises:
             InputError: The row cannot be asked about, or the back end failed for good.
         """
-        query, reference = (pair.smiles, pair.caption) if self._direction == "mol2cap" else (pair.caption, pair.smiles)
+        query, reference = pair.asked(self._direction), pair.answered(self._direction)
         exclude = self._database.rows_of(key=pair.key, smiles=pair.smiles)
         examples = self._retriever.retrieve(query, self._shots, exclude) if self._shots else []
         copied = examples[:1] if self._nearest is self._retriever and examples else None

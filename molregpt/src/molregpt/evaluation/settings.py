@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from molregpt.errors import InputError
-from molregpt.files import write_atomically
 from molregpt.records import Direction
+from unitlm.files import write_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,4 +82,4 @@ def write_settings(folder: Path, settings: RunSettings) -> None:
         InputError: The folder cannot be written.
     """
     text = json.dumps({"format": FORMAT, **asdict(settings)}, indent=2, ensure_ascii=False)
-    write_atomically(folder / SETTINGS_FILE, text + "\n")
+    write_text(folder / SETTINGS_FILE, text + "\n")

@@ -14,17 +14,18 @@ import torch
 
 from molregpt.console import messages
 from molregpt.data.table import read_pairs
-from molregpt.database import Database, join_tables
+from molregpt.database import Database, join_tables, keep_readable
 from molregpt.errors import InputError
 from molregpt.files import make_folder
 from molregpt.local.corpus import write_pair_shards
 from molregpt.local.model import find_model, load_local_model
 from molregpt.local.settings import AdaptSettings, CorpusConfig
 from molregpt.local.shipped import SHIPPED_NAME
-from molregpt.local.training import expect_finished
+from molregpt.local.training import expect_finished, with_tuning
 from unitlm.adapt import LoraConfig, PromptConfig, add_lora, add_prompt, prompt_ids, save_adapter
 from unitlm.files import Json
 from unitlm.objective import causal_objective
+from unitlm.precision import choose_precision
 from unitlm.shards import ShardSet
 from unitlm.train import train
 from unitlm.train_config import TrainConfig
@@ -53,8 +54,8 @@ def adapt_local(base: str, tables: Sequence[Path], held_out: Path, out: Path, se
     local = load_local_model(found)
     if "base_folder" in local.card:
         raise InputError(f"{base}: an adapted model; adapt its base")
-    pairs = join_tables([(table.name, read_pairs(table)) for table in tables])
-    watched = read_pairs(held_out)
+    pairs = keep_readable(join_tables([(table.name, read_pairs(table)) for table in tables]))
+    watched = keep_readable(read_pairs(held_out))
     generator = torch.Generator().manual_seed(settings.seed)
     config: LoraConfig | PromptConfig
     if settings.method == "lora":
@@ -89,7 +90,7 @@ def adapt_local(base: str, tables: Sequence[Path], held_out: Path, out: Path, se
         learning_rate=_RATES[settings.method] if settings.learning_rate is None else settings.learning_rate,
         warmup_steps=max(1, settings.steps // 20),
         weight_decay=0.0,
-        precision="bf16",
+        precision=choose_precision("auto"),
         seed=settings.seed,
         evaluate_every=max(1, settings.steps // 5),
         checkpoint_every=max(1, settings.steps // 10),
@@ -104,5 +105,5 @@ def adapt_local(base: str, tables: Sequence[Path], held_out: Path, out: Path, se
         "steps": result.step,
         "held_out_loss": result.held_out_loss,
     }
-    save_adapter(out / "model", local.decoder, config, card)
+    save_adapter(out / "model", local.decoder, config, with_tuning(out / "model", card))
     return out / "model"

@@ -200,5 +200,5 @@ def _read_neighbours(question: Question) -> dict[str, float]:
     for example in question.examples:
         text, problem = _check(question.target_of(example.pair))
         if not problem:
-            known.setdefault(text, example.similarity)
+            known.setdefault(text, example.relevance)
     return known

@@ -63,7 +63,7 @@ def gather(model: LocalModel, question: Question, count: int, seed: int) -> Vote
         InputError: The query alone is longer than what the model was trained on.
     """
     reading = model.open(question)
-    known = [(" ".join(example.pair.caption.split()), example.similarity) for example in question.examples]
+    known = [(" ".join(example.pair.caption.split()), example.relevance) for example in question.examples]
     answers = model.write_several(reading, [caption for caption, _ in known[:COPIED]], count, seed)
     said = [" ".join(model.text(reading.prompt, one).split()) if one.ended else "" for one in answers]
     problems = [

@@ -23,7 +23,7 @@ from molregpt.local.settings import CorpusConfig
 from molregpt.records import Direction, Pair
 from molregpt.retrieval.strategies import STANDARD, create_retriever
 from unitlm.alphabet import Content
-from unitlm.shards import Example, write_shards
+from unitlm.shards import Example, deal, write_shards
 from unitlm.task import Task
 from unitlm.vocabulary import Vocabulary
 
@@ -37,8 +37,7 @@ class _Block:
 
     direction: Direction
     number: int
-    start: int
-    stop: int
+    rows: Sequence[int]
 
 
 def write_pair_shards(
@@ -65,22 +64,22 @@ def write_pair_shards(
         The shards, in order.
     """
     blocks = [
-        _Block(direction, number, start, min(start + config.rows_per_shard, len(pairs)))
+        _Block(direction, number, rows)
         for number in range(config.passes)
         for direction in TASKS
-        for start in range(0, len(pairs), config.rows_per_shard)
+        for rows in deal(len(pairs), config.rows_per_shard, [config.corpus_seed, number])
     ]
     neighbours = {direction: _Neighbours(direction, pairs, pool, config.depth) for direction in TASKS}
 
     def examples(block: _Block) -> Iterator[Example]:
-        for row in range(block.start, block.stop):
+        for row in block.rows:
             near = neighbours[block.direction].of(row)
             example = make_example(block.direction, pairs[row], near, names, vocabulary, config, block.number, row)
             if example is not None:
                 yield put_before(example, prefix)
 
     made_of = f"{digest_pairs(pairs)} among {pool.digest} named {_digest_names(names)}"
-    provenance = f"pairs {made_of} {sorted(asdict(config).items())} {hash_vocabulary(vocabulary)}"
+    provenance = f"pairs dealt {made_of} {sorted(asdict(config).items())} {hash_vocabulary(vocabulary)}"
     if prefix:
         provenance += f" {list(prefix)}"
     return write_shards(folder, blocks, examples, provenance=provenance)
@@ -107,8 +106,8 @@ class _Neighbours:
         if row not in self._found:
             pair = self._pairs[row]
             itself = self._pool.rows_of(key=pair.key, smiles=pair.smiles)
-            query = pair.smiles if self._direction == "mol2cap" else pair.caption
-            self._found[row] = [found.pair for found in self._retriever.retrieve(query, self._depth, itself)]
+            found = self._retriever.retrieve(pair.asked(self._direction), self._depth, itself)
+            self._found[row] = [one.pair for one in found]
         return self._found[row]
 
 
@@ -200,13 +199,9 @@ def write_molecule_shards(
         vocabulary: Gives the ids.
         config: How long, how many in other spellings, which seed.
     """
-    blocks = [
-        (start, min(start + config.rows_per_shard, len(smiles)))
-        for start in range(0, len(smiles), config.rows_per_shard)
-    ]
 
-    def examples(block: tuple[int, int]) -> Iterator[Example]:
-        for row in range(*block):
+    def examples(rows: Sequence[int]) -> Iterator[Example]:
+        for row in rows:
             chance = np.random.default_rng([config.corpus_seed, _MOLECULES, row])
             molecule, name = smiles[row], names.get(smiles[row])
             cases: list[tuple[Task, dict[str, Content]]]
@@ -225,7 +220,8 @@ def write_molecule_shards(
                     yield example
 
     made_of = f"{_digest_lines(smiles)} named {_digest_names(names)}"
-    provenance = f"molecules {made_of} {sorted(asdict(config).items())} {hash_vocabulary(vocabulary)}"
+    provenance = f"molecules dealt {made_of} {sorted(asdict(config).items())} {hash_vocabulary(vocabulary)}"
+    blocks = deal(len(smiles), config.rows_per_shard, config.corpus_seed)
     return write_shards(folder, blocks, examples, provenance=provenance)
 
 

@@ -33,6 +33,9 @@ from unitlm.scoring import read_padded, score_continuations
 from unitlm.settings import parse_settings
 from unitlm.vocabulary import Vocabulary
 
+TUNED = ("composing", "ranking")
+"""What `tune` writes into a model's card."""
+
 DRAWING = Sampling(temperature=0.8, top_p=0.95)
 
 ENDLESS = "the answer does not end"

@@ -87,7 +87,7 @@ class Course:
         steps: Optimizer steps of the whole run, after those of the recitals.
         recital_steps: Steps before it in which only copying is learned (`molregpt.local.recitals`); by default 400 of a
             new model and none of one that has a base, which forgets much by them.
-        batch_rows: Rows of 512 tokens in a step.
+        batch_rows: Rows in a step, each of as many tokens as the longest example may have.
         micro_batch_rows: Rows computed at once; the rest is accumulation.
         learning_rate: Peak learning rate.
         warmup_steps: Steps until the peak.

@@ -14,24 +14,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import cast
 
 import torch
 
 from molregpt.console import messages
 from molregpt.data.table import read_names, read_pairs
-from molregpt.database import Database, join_tables
+from molregpt.database import Database, join_tables, keep_readable
 from molregpt.errors import InputError
 from molregpt.files import make_folder
 from molregpt.local.corpus import write_molecule_shards, write_pair_shards
 from molregpt.local.facts import state_facts
 from molregpt.local.language import ALL_TASKS, SMILES_PIECES, TEXT_PIECES, build_vocabulary
-from molregpt.local.model import load_local_model
+from molregpt.local.model import TUNED, load_local_model
 from molregpt.local.names import read_molecules
 from molregpt.local.recitals import write_recitals
 from molregpt.local.settings import TrainSettings
 from molregpt.records import Pair
 from unitlm.alphabet import Bytes
-from unitlm.checkpoint import load_model, save_model
+from unitlm.checkpoint import MANIFEST, load_model, read_manifest, save_model
 from unitlm.dry_run import DryRun, Estimate, estimate_run
 from unitlm.files import Json, read_json, write_json
 from unitlm.model import Decoder, ModelConfig
@@ -74,9 +75,10 @@ def train_local(
     Raises:
         InputError: A table cannot be read, the run was begun with other inputs, or it was told to stop.
     """
+    run = train_config(settings)  # what cannot be is told before hours of writing
     make_folder(out)
-    pairs = join_tables([(table.name, read_pairs(table)) for table in tables])
-    watched = read_pairs(held_out)
+    pairs = keep_readable(join_tables([(table.name, read_pairs(table)) for table in tables]))
+    watched = keep_readable(read_pairs(held_out))
     smiles = [smiles for _, smiles in read_molecules(molecules)] if molecules else []
     named = read_names(names) if names else {}
     begun = load_local_model(base) if base else None
@@ -86,6 +88,7 @@ def train_local(
         )
     _remember_base(out, begun.digest if begun else None)
     vocabulary = begun.vocabulary if begun else _vocabulary(out / "vocabulary.json", pairs, smiles, named)
+    shape = begun.decoder.config if begun else model_config(settings, vocabulary.size)
     pool = Database(pairs)
     messages().print(f"{len(pairs):,} pairs, {len(smiles):,} molecules, {len(named):,} names: writing shards")
     corpus = settings.corpus
@@ -94,7 +97,6 @@ def train_local(
         shards += write_molecule_shards(out / "molecules", smiles, named, vocabulary, corpus)
     watched_shards = write_pair_shards(out / "held_out", watched, pool, named, vocabulary, corpus.without_chance())
 
-    shape = begun.decoder.config if begun else model_config(settings, vocabulary.size)
     model = Decoder(replace(shape, dropout=settings.size.dropout))
     if begun:
         model.load_state_dict(begun.decoder.state_dict())
@@ -103,7 +105,6 @@ def train_local(
     recital_steps = _count_recital_steps(settings, from_scratch=begun is None)
     if recital_steps:
         _learn_to_copy(model, recital_steps, vocabulary, out, settings)
-    run = train_config(settings)
     result = train(model, causal_objective, run, out / "train", ShardSet(*shards), ShardSet(*watched_shards))
     expect_finished(result, run, out)
     card: dict[str, Json] = {
@@ -197,9 +198,19 @@ def estimate_local(settings: TrainSettings, machines: DryRun, base: Path | None 
 
 def pack_model(folder: Path, model: Decoder, vocabulary: Vocabulary, card: Mapping[str, Json]) -> Path:
     """Write a model folder: weights in bf16, vocabulary, and what it was made from."""
-    save_model(folder, model.to(torch.bfloat16), card)
+    save_model(folder, model.to(torch.bfloat16), with_tuning(folder, card))
     vocabulary.save(folder / "vocabulary.json")
     return folder
+
+
+def with_tuning(folder: Path, card: Mapping[str, Json]) -> dict[str, Json]:
+    """The card, with what `tune` fitted to the model that is in the folder, if that one came of the same training."""
+    known: Mapping[str, Json] = {}
+    if (folder / MANIFEST).is_file():
+        known = cast("Mapping[str, Json]", read_manifest(folder)["metadata"])
+    if any(known.get(key) != value for key, value in card.items()):
+        return dict(card)
+    return {**card, **{key: known[key] for key in TUNED if key in known}}
 
 
 def _remember_base(out: Path, digest: str | None) -> None:

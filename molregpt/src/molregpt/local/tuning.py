@@ -20,10 +20,10 @@ from rich.progress import track
 from molregpt.backends.local import CANDIDATES
 from molregpt.console import messages
 from molregpt.data.table import read_pairs
-from molregpt.database import Database, join_tables
+from molregpt.database import Database, join_tables, keep_readable
 from molregpt.errors import InputError
 from molregpt.local.candidates import judge, judge_relatives, propose
-from molregpt.local.model import LocalModel, load_local_model
+from molregpt.local.model import TUNED, LocalModel, load_local_model
 from molregpt.local.neighbours import SUPPORTING
 from molregpt.local.ranking import Judged, Stage, Weights
 from molregpt.local.tuning_captions import TunedShare, tune_share
@@ -103,7 +103,7 @@ def tune(folder: Path, tables: Sequence[Path], held_out: Path, *, rows: int, see
     model = load_local_model(folder)
     pool = Database(join_tables([(table.name, read_pairs(table)) for table in tables]))
     structures = Structures.beside(pool)
-    watched = read_pairs(held_out)[:rows]
+    watched = keep_readable(read_pairs(held_out)[:rows])
     captions = tune_share(model, _ask(pool, watched, "mol2cap"), [pair.caption for pair in watched], seed)
     if captions is None:
         raise InputError(f"{held_out}: no pair has a caption that could be put together")
@@ -123,7 +123,7 @@ def tune(folder: Path, tables: Sequence[Path], held_out: Path, *, rows: int, see
         known: dict[str, Json] = {name: weights for name, weights in stored.items() if name in STAGES}
         model.card["ranking"] = {**known, stage: cast(Json, asdict(found[stage].weights))}
     manifest = dict(read_manifest(folder))
-    card = cast(dict[str, Json], manifest["metadata"]) | {key: model.card[key] for key in ("composing", "ranking")}
+    card = cast(dict[str, Json], manifest["metadata"]) | {key: model.card[key] for key in TUNED}
     write_json(folder / MANIFEST, {**manifest, "metadata": card})
     return Found(captions, found)
 
@@ -132,7 +132,7 @@ def _ask(pool: Database, pairs: Sequence[Pair], direction: Direction) -> list[Qu
     retriever = create_retriever("learned", pool, direction)
     questions = []
     for pair in pairs:
-        query = pair.smiles if direction == "mol2cap" else pair.caption
+        query = pair.asked(direction)
         examples = retriever.retrieve(query, SUPPORTING, pool.rows_of(key=pair.key, smiles=pair.smiles))
         questions.append(Question(direction, query, tuple(examples), withheld=pair.smiles))
     return questions

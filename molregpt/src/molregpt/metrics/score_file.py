@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING
 
 from molregpt.data.table import CHEBI20_COLUMNS, Columns, read_pairs, read_table
 from molregpt.errors import InputError
-from molregpt.files import make_folder, write_atomically
+from molregpt.files import make_folder
 from molregpt.metrics.captions import CaptionScores, score_captions
 from molregpt.metrics.molecules import Mode, MoleculeScores, score_molecules
 from molregpt.metrics.statistics import DEFAULT_RESAMPLING, Resampling
 from molregpt.records import Question
+from unitlm.files import write_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,8 +86,8 @@ def score_file(
         for pair, reference, text, row in rows
     )
     summary = {"direction": direction} | scores.as_json() | {"unused_predictions": len(predicted) - len(pairs)}
-    write_atomically(out / "rows.jsonl", "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
-    write_atomically(out / "scores.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+    write_text(out / "rows.jsonl", "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    write_text(out / "scores.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
     return scores
 
 

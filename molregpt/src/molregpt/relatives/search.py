@@ -70,7 +70,7 @@ def _known(question: Question, structures: Structures) -> Iterator[tuple[str, Mo
             continue
         if rank < AROUND:
             for one in structures.near(smiles, NEAREST):
-                near[one.smiles] = max(near.get(one.smiles, 0.0), one.similarity * (0.5 + example.similarity))
+                near[one.smiles] = max(near.get(one.smiles, 0.0), one.similarity * (0.5 + example.relevance))
     around = sorted(near, key=lambda one: near[one], reverse=True)[:MOST_NEAR]
     said = [one.smiles for one in structures.named_like(question.query, MOST_NAMED)]
     for smiles in dict.fromkeys(around + said):

@@ -15,9 +15,9 @@ from safetensors.numpy import load, save
 
 from molregpt.assets import asset
 from molregpt.errors import InputError
-from molregpt.files import write_atomically
 from molregpt.records import DIRECTIONS, Direction, Example
 from molregpt.relevance.figures import describe_neighbours
+from unitlm.files import write_bytes
 
 Floats = NDArray[np.float32]
 
@@ -86,7 +86,7 @@ class Relevance:
             return []
         expected = self.networks[direction].estimate(described.figures)
         order = np.argsort(-expected, kind="stable").tolist()
-        return [Example(described.examples[row].pair, float(expected[row])) for row in order]
+        return [Example(described.examples[row].pair, *[float(expected[row])] * 2) for row in order]
 
     def save(self, path: Path) -> None:
         """Write both networks.
@@ -94,7 +94,7 @@ class Relevance:
         Raises:
             InputError: The file cannot be written.
         """
-        write_atomically(path, self._to_bytes())
+        write_bytes(path, self._to_bytes())
 
     @cached_property
     def digest(self) -> str:

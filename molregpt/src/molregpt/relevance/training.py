@@ -101,9 +101,9 @@ def _collect(
     retriever = create_retriever(STANDARD[direction], pool, direction)
     figures, overlaps = [], []
     for pair in track(pairs, f"{doing} {direction}", console=messages(), transient=True):
-        query = pair.smiles if direction == "mol2cap" else pair.caption
-        found = retriever.retrieve(query, DEPTH, pool.rows_of(key=pair.key, smiles=pair.smiles))
+        query = pair.asked(direction)
         try:
+            found = retriever.retrieve(query, DEPTH, pool.rows_of(key=pair.key, smiles=pair.smiles))
             described = describe_neighbours(direction, query, found, name)
             overlap = _overlap_with(direction, pair, described.examples, name)
         except SmilesError:

@@ -6,7 +6,7 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from molregpt.files import write_atomically
+from unitlm.files import write_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,4 +56,4 @@ def write_page(path: Path, template: str, values: Mapping[str, object]) -> None:
     Raises:
         InputError: The folder cannot be written.
     """
-    write_atomically(path, render_page(template, values))
+    write_text(path, render_page(template, values))

@@ -60,7 +60,7 @@ def make_samples(
 
     Args:
         out: The folder to write to.
-        backend: `neighbour` or the URL of a server.
+        backend: `neighbour`, `local`, the folder of a model, or the URL of a server.
         settings: How the back end is used.
         shots: Examples shown with each question.
         count: Samples of each direction on the page.

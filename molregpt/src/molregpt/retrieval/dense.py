@@ -6,12 +6,15 @@ Needs the extra `molregpt[dense]`. The search is an exact inner product over nor
 from __future__ import annotations
 
 import contextlib
-import os
+import io
+from functools import cache
 from typing import TYPE_CHECKING, Protocol
 
+import unitlm.errors
 from molregpt.errors import InputError
 from molregpt.records import Example
 from molregpt.retrieval.base import NO_ROWS
+from unitlm.files import write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +34,7 @@ class Encoder(Protocol):
         ...
 
 
+@cache
 def load_encoder(model: str) -> Encoder:
     """Load a sentence-transformers model, from its cache or from the Hugging Face hub.
 
@@ -107,10 +111,8 @@ class DenseRetriever:
         vectors = self._embed([pair.caption for pair in self._pairs])
         if path:
             # A folder that cannot be written costs time at the next start, nothing else.
-            with contextlib.suppress(OSError):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                temporary = path.with_name(f".{path.name}.{os.getpid()}")
-                with temporary.open("wb") as file:
-                    np.save(file, vectors)
-                temporary.replace(path)
+            buffer = io.BytesIO()
+            np.save(buffer, vectors)
+            with contextlib.suppress(unitlm.errors.InputError):
+                write_bytes(path, buffer.getvalue())
         return vectors

@@ -17,7 +17,7 @@ class RetrievalOptions:
             ChEBI-20 pairs by default.
         strategy: How they are searched; by default `learned` where an answer is wanted; `retrieve` shows what Morgan
             fingerprints or BM25 find.
-        exclude_self: Do not find the very molecule that is asked about.
+        exclude_self: Do not find the very molecule, or the very description, that is asked about.
         retrieval_seed: Seed of the strategy `random`.
     """
 

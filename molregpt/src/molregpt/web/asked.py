@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from molregpt.asking import Found, find_neighbours
 from molregpt.backends import ServerBackend, create_backend, name_backend
-from molregpt.errors import InputError
+from molregpt.errors import INPUT_ERRORS, InputError
 from molregpt.prompts import render_prompt
 from molregpt.records import Question
 from molregpt.report.page import render_page
@@ -110,8 +110,7 @@ class Desk:
             except TimeoutError:
                 job.cancel()
                 raise InputError(f"no answer within {self._limits.request_timeout_s:g} s") from None
-        except ValueError as error:
-            # All packages' InputErrors are ValueErrors with one line for people.
+        except INPUT_ERRORS as error:
             return render_page("problem.html.j2", {"title": "No answer", "problem": " ".join(str(error).split())})
 
     def close(self) -> None:
