@@ -10,12 +10,15 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+import torch
 
 from polyvoice import bundle
 from polyvoice.bundle.manifest import resolve_inside
 from polyvoice.bundle.shipped import shipped_recordings
 from polyvoice.cli.main import run
 from polyvoice.errors import InputError
+from polyvoice.evaluation.judges import load_judges
+from polyvoice.evaluation.recognizers import create_recognizer
 from polyvoice.pipeline.settings import PipelineOptions
 from polyvoice.pipeline.translator import SpeechTranslator
 from polyvoice.stages.duration.decoding import DurationModel
@@ -29,7 +32,7 @@ from speechunits.codecs.speech_codec.storage import read_codec, write_codec
 from speechunits.extracted import UnitsInfo
 from speechunits.kmeans import KMeans, Provenance, save_kmeans
 from speechunits.runs import Runs, expand
-from unitlm.checkpoint import load_model
+from unitlm.checkpoint import load_model, save_model
 
 TRAIN = ["--preset", "tiny", "--steps", "2", "--batch-rows", "2", "--micro-batch-rows", "2", "--device", "cpu"]
 STAGES = {
@@ -317,6 +320,27 @@ def test_other_weights_under_the_same_name_are_noticed(packed: Path, tmp_path: P
         _ = bundle.load(tmp_path / "bundle").kmeans
     with pytest.raises(InputError, match="not a bundle"):
         bundle.load(tmp_path)
+
+
+def test_a_bundle_is_named_by_all_that_it_holds(packed: Path, tmp_path: Path) -> None:
+    """An evaluation goes on with what the same system said; other weights under the same manifest are another."""
+    copy = Path(shutil.copytree(packed, tmp_path / "bundle"))
+    identities = [SpeechTranslator(bundle.load(folder)).identity for folder in (packed, copy)]
+    assert identities[0] == identities[1]
+    model = load_model(copy / "translate")
+    with torch.no_grad():
+        model.embedding.weight[0, 0] += 1.0
+    save_model(copy / "translate", model)
+    assert SpeechTranslator(bundle.load(copy)).identity != identities[0]
+
+
+def test_a_bundle_recognises_what_it_has_learned(packed: Path) -> None:
+    recognizer = create_recognizer(f"en=bundle:{packed}")
+    assert list(recognizer.versions.values()) == [bundle.load(packed).digest]
+    with pytest.raises(InputError, match="has not learned to recognise fr"):
+        create_recognizer(f"fr=bundle:{packed}")
+    with pytest.raises(InputError, match="two recognisers of en are called bundle"):
+        load_judges([f"en=bundle:{packed}"] * 2, ["en"], skip=("speaker_similarity", "mos", "dnsmos"))
 
 
 def test_a_bundle_may_be_reached_by_a_link(packed: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from polyvoice.errors import InputError
 from polyvoice.evaluation.bundle_recognizer import BundleRecognizer
-from polyvoice.evaluation.judges import Judges, Reference
+from polyvoice.evaluation.judges import Judges
 from polyvoice.evaluation.missing import MissingError, need
 from polyvoice.evaluation.normalization import normalize_text
 from polyvoice.evaluation.quality import DistillMos, DnsMos
@@ -93,7 +93,7 @@ def test_all_judges_on_one_row(dickens: Waveform) -> None:
     pytest.importorskip("sacrebleu")
     pytest.importorskip("resemblyzer")
     judges = Judges(recognizers=(create_recognizer("en=moonshine"),), voice=VoiceJudge())
-    reference = Reference(source=dickens, text=DICKENS, language="en-GB", units=None)
+    reference = judges.refer(dickens, DICKENS, "en-GB", None)
     copy = judges.judge(dickens, None, reference)
     assert copy.speaker_similarity == pytest.approx(1, abs=1e-5)
     assert copy.transcripts[0].match is not None

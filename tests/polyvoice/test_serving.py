@@ -70,7 +70,7 @@ class Scripted:
             self.pieces_made += 1
             part = Waveform(waveform.samples[number * RATE_HZ : (number + 1) * RATE_HZ], RATE_HZ)
             empty = np.empty(0, np.int64)
-            said = Translation(empty, None, None, 0.0, True)
+            said = Translation(empty, None, None, 0.0, 0.0, True)
             yield Piece(
                 Segment(number, number + 0.9), Runs(empty, empty), said, Runs(empty, empty), part, {"encode": 0.25}
             )

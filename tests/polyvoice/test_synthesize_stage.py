@@ -540,6 +540,19 @@ def test_the_noisy_source_of_a_copy_is_heard_but_not_learned() -> None:
         assert [example.clean_prompt for example in corpus.examples(0, 0, longest=100)] == [clean, True, True]
 
 
+def test_without_a_speaker_both_sides_are_two_people() -> None:
+    unknown = [replace(pair, speaker=None) for pair in make_pairs()]
+    for split_share in (0.0, 1.0):
+        corpus = VoiceCorpus(unknown, Rates(50.0, 50.0), VoiceSettings(partner_share=1.0, split_share=split_share))
+        for row, pair in enumerate(unknown):
+            assert pair.target.codes is not None
+            [split] = corpus.examples(row, 0, longest=400)
+            assert set((split.prompt.codes[0] % 100).tolist()) == {int(pair.target.codes[0, 0])}
+    short = replace(unknown[0], target=side(np.arange(40) // 3 % 10, np.arange(40)[None], "en"))  # .8 s
+    assert len(VoiceCorpus([unknown[0], short], Rates(50.0, 50.0), VoiceSettings())) == 1
+    assert len(VoiceCorpus([replace(short, speaker="s")], Rates(50.0, 50.0), VoiceSettings())) == 1
+
+
 def test_a_recording_is_never_the_prompt_of_itself() -> None:
     """Two pairs share their target, as when one translation belongs to two originals."""
     first, _, second, *_ = make_pairs()

@@ -253,10 +253,13 @@ def test_so_does_one_that_went_on_from_a_codec(clips: Path, uninterrupted: Path,
     train_speech_codec(replace(further, decoder_steps=3), clips, tmp_path / "run")
 
 
-def test_a_loss_that_is_not_finite_is_never_saved(clips: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("evaluate_every", [1, 1_000])
+def test_a_loss_that_is_not_finite_is_never_saved(clips: Path, tmp_path: Path, evaluate_every: int) -> None:
+    broken = replace(TINY, covariance_weight=float("inf"), warmup_steps=0, evaluate_every=evaluate_every)
     with pytest.raises(FloatingPointError, match="step 1: gradient_norm"):
-        train_speech_codec(replace(TINY, covariance_weight=float("inf"), warmup_steps=0), clips, tmp_path)
+        train_speech_codec(replace(broken, unquantized_steps=0), clips, tmp_path)
     assert not (tmp_path / "state.safetensors").exists()
+    assert not (tmp_path / "codec").exists()
 
 
 def test_rates_rise_stay_and_fall() -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import cast
 
 from polyvoice.ablations.plan import STAGES, Plan, PlanParts, Variant
+from polyvoice.digests import digest_files
 from polyvoice.errors import INPUT_ERRORS, InputError
-from polyvoice.stages.preparation import digest_files
 from polyvoice.stages.stage_folder import read_scores, read_stage
 from unitlm.files import Json, read_json, write_json, write_text
 

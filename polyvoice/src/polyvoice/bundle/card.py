@@ -31,7 +31,8 @@ def write_card(
         "",
         f"Speech-to-speech translation: {directions}. Use it with",
         "",
-        f"    polyvoice translate SOURCE.wav TARGET.wav --to {manifest.directions[0].target} --bundle .",
+        f"    polyvoice translate SOURCE.wav TARGET.wav "
+        f"--from {manifest.directions[0].source} --to {manifest.directions[0].target} --bundle .",
         "",
         f"{units.clusters:,} units at {units.frame_rate_hz:g} Hz from {units.encoder}; "
         f"codec {codes.codec}: {codes.levels} levels of {codes.codebook_size:,} codes at {codes.frame_rate_hz:g} Hz.",

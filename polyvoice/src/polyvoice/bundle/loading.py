@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from polyvoice.bundle.manifest import BundleManifest, read_manifest, resolve_inside
+from polyvoice.digests import digest_files
 from polyvoice.errors import InputError
 from polyvoice.stages.duration.decoding import DurationModel
 from polyvoice.stages.duration.means import MeanDurations
@@ -38,6 +39,11 @@ class Bundle:
     def open(cls, folder: Path, device: str = "cpu") -> Bundle:
         """Read `bundle.json` alone; errors as for `polyvoice.bundle.manifest.read_manifest`."""
         return cls(folder, device, read_manifest(folder))
+
+    @cached_property
+    def digest(self) -> str:
+        """Names the bundle by all its files: 16 hex digits of SHA-256."""
+        return digest_files(self.folder)[:16]
 
     @cached_property
     def encoder(self) -> SpeechEncoder:

@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from polyvoice.evaluation.missing import MissingError, need
+from polyvoice.errors import InputError
+from polyvoice.evaluation.missing import MissingError, find_versions, need
 from polyvoice.evaluation.normalization import NORMALIZER, language_family, normalize_text
 from polyvoice.evaluation.quality import DistillMos, DnsMos
 from polyvoice.evaluation.recognizers import Recognizer, create_recognizer
 from polyvoice.evaluation.rows import Judgement, Transcript, UnitRuns
 from polyvoice.evaluation.sequences import count_edits, is_empty
 from polyvoice.evaluation.text_scores import match_texts
-from polyvoice.evaluation.voices import VoiceJudge, cosine
+from polyvoice.evaluation.voices import Voice, VoiceJudge, cosine
 
 if TYPE_CHECKING:
     from polyvoice.evaluation.unit_encoder import UnitEncoder
@@ -52,13 +53,13 @@ class Reference:
     """What the speech of a row is compared with, made once for the output and the reference speech.
 
     Attributes:
-        source: the source speech.
+        voice: that of the source speech, `[256]`; None where nobody compares voices, or none is found in it.
         text: the reference text, if there is any.
         language: the target language.
         units: deduplicated units of the reference speech, if they are known.
     """
 
-    source: Waveform
+    voice: Voice | None
     text: str | None
     language: str
     units: UnitRuns | None
@@ -92,11 +93,9 @@ class Judges:
     @property
     def versions(self) -> dict[str, str]:
         """Versions of the packages behind all judges."""
-        from importlib.metadata import version
-
         judges: list[_Versioned] = [*self.recognizers, *self.opinions, *([self.voice] if self.voice else [])]
         text = ("sacrebleu", "rapidfuzz", "num2words", "cn2an") if self.recognizers else ()
-        versions = {name: version(name) for name in text}
+        versions = find_versions(*text)
         for judge in judges:
             versions |= judge.versions
         return versions
@@ -108,6 +107,10 @@ class Judges:
             return [None] * len(waveforms)
         heard = iter(encoder.encode([waveform for waveform in waveforms if waveform is not None]))
         return [None if waveform is None else UnitRuns.of(next(heard)) for waveform in waveforms]
+
+    def refer(self, source: Waveform, text: str | None, language: str, units: UnitRuns | None) -> Reference:
+        """What a row's speech is compared with: the voice of its source, text, language and units of its reference."""
+        return Reference(self.voice.embed(source) if self.voice else None, text, language, units)
 
     def judge(self, speech: Waveform | None, units: UnitRuns | None, reference: Reference) -> Judgement:
         """Measure all that can be measured on one piece of speech.
@@ -125,7 +128,7 @@ class Judges:
             duration_s=speech.duration_s if speech else 0.0,
             empty=empty,
             transcripts=self._transcribe(audible, reference),
-            speaker_similarity=self._compare_voices(audible, reference.source),
+            speaker_similarity=self._compare_voices(audible, reference.voice),
             opinions={judge.metric: judge.judge(audible) for judge in self.opinions} if audible else {},
             units=units,
             unit_edits=count_edits(said, reference.units.units) if compared and reference.units else None,
@@ -147,11 +150,11 @@ class Judges:
             transcripts.append(Transcript(recognizer.name, text, match))
         return tuple(transcripts)
 
-    def _compare_voices(self, speech: Waveform | None, source: Waveform) -> float | None:
-        if self.voice is None or speech is None:
+    def _compare_voices(self, speech: Waveform | None, source: Voice | None) -> float | None:
+        if self.voice is None or speech is None or source is None:
             return None
-        ours, theirs = self.voice.embed(speech), self.voice.embed(source)
-        return None if ours is None or theirs is None else cosine(ours, theirs)
+        ours = self.voice.embed(speech)
+        return None if ours is None else cosine(ours, source)
 
 
 def load_judges(
@@ -195,6 +198,9 @@ def load_judges(
             if not separator or language_family(language) in families:
                 make = partial(create_recognizer, description, device=device)
                 heard += load(f"asr_bleu by {model}", make)
+        for judge in heard:
+            if sum((judge.language, judge.name) == (other.language, other.name) for other in heard) > 1:
+                raise InputError(f"two recognisers of {judge.language} are called {judge.name}: give one at a time")
         for family in sorted(families - {language_family(recognizer.language) for recognizer in heard}):
             example = f"--recognizers {family}=openai/whisper-small"
             missing[f"asr_bleu in {family}"] = f"no recogniser of {family} is loaded; give one, such as {example}"

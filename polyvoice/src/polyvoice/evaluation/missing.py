@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
 
 from polyvoice.errors import InputError
@@ -43,6 +44,17 @@ def need(metric: str, *modules: str) -> list[ModuleType]:
         return [import_module(module) for module in modules]
     except ModuleNotFoundError as error:
         raise not_installed(metric, error) from error
+
+
+def find_versions(*packages: str) -> dict[str, str]:
+    """Versions of installed packages; `unknown` of one whose module came in another, such as a build for GPUs."""
+    found = {}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "unknown"
+    return found
 
 
 def not_installed(metric: str, error: ModuleNotFoundError) -> MissingError:

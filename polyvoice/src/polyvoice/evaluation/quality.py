@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import io
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from polyvoice.evaluation.missing import need, not_installed
+from polyvoice.evaluation.missing import find_versions, need, not_installed
 from speechunits.audio import resample
 from speechunits.torchaudio_import import import_torchaudio
 
@@ -41,7 +40,7 @@ class DistillMos:
         with contextlib.redirect_stdout(io.StringIO()):
             self._model = package.ConvTransformerSQAModel().eval().to(device)
         self._device = device
-        self.versions = {name: version(name) for name in ("distillmos", "xls-r-sqa", "torch")}
+        self.versions = find_versions("distillmos", "xls-r-sqa", "torch")
 
     def judge(self, waveform: Waveform) -> float:
         """The predicted mean opinion score, 1 to 5."""
@@ -66,7 +65,7 @@ class DnsMos:
         [package] = need("dnsmos", "speechmos.dnsmos")
         folder = Path(str(package.__file__)).parent / "dnsmos_models"
         self._model = package.DNSMOS(str(folder / "sig_bak_ovr.onnx"), str(folder / "model_v8.onnx"))
-        self.versions = {name: version(name) for name in ("speechmos", "onnxruntime", "librosa")}
+        self.versions = find_versions("speechmos", "onnxruntime", "librosa")
 
     def judge(self, waveform: Waveform) -> float:
         """The predicted overall opinion score, 1 to 5; short speech is repeated to 9 s, as its authors do."""

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
+from polyvoice.digests import digest_files
 from polyvoice.errors import InputError
-from polyvoice.evaluation.missing import COMMANDS, MissingError, need
+from polyvoice.evaluation.missing import COMMANDS, MissingError, find_versions, need
 from polyvoice.evaluation.normalization import language_family
 from speechunits.audio import Waveform, resample
 from speechunits.torchaudio_import import import_torchaudio
@@ -101,7 +101,7 @@ class Moonshine:
     @property
     def versions(self) -> dict[str, str]:
         """The package's version."""
-        return {"moonshine-voice": version("moonshine-voice")}
+        return find_versions("moonshine-voice")
 
     def transcribe(self, waveforms: Sequence[Waveform]) -> list[str]:
         """The text of each waveform."""
@@ -122,7 +122,7 @@ class FasterWhisper:
             language: what is spoken.
             model: a folder, or a size or hub name that faster-whisper downloads.
             name: key of its scores.
-            device: cpu or cuda.
+            device: cpu or cuda, or one of several such as cuda:1.
             package: the distribution that the model came in, if any.
 
         Raises:
@@ -132,11 +132,13 @@ class FasterWhisper:
         [library] = need("faster-whisper", "faster_whisper")
         self.name = name
         self.language = language
-        self._package = package
+        packages = ("faster-whisper", "ctranslate2", *([package] if package else ()))
+        self._versions = find_versions(*packages) | _name_weights(name, Path(model))
+        kind, _, number = device.partition(":")
         # float32 gives the same words on every CPU; int8 does not.
         try:
             self._model = library.WhisperModel(
-                model, device=device.partition(":")[0], compute_type="float32", cpu_threads=1
+                model, device=kind, device_index=int(number or 0), compute_type="float32", cpu_threads=1
             )
         except (ValueError, RuntimeError, OSError) as error:
             raise InputError(f"{model}: cannot be loaded by faster-whisper ({_one_line(error)})") from error
@@ -144,7 +146,7 @@ class FasterWhisper:
     @property
     def versions(self) -> dict[str, str]:
         """Versions of the engine and, where it is known, of the model's package."""
-        return {name: version(name) for name in ("faster-whisper", "ctranslate2", self._package) if name}
+        return self._versions
 
     def transcribe(self, waveforms: Sequence[Waveform]) -> list[str]:
         """The text of each waveform, by beam search with Whisper's usual fallbacks."""
@@ -184,6 +186,7 @@ class TransformersRecognizer:
         [library] = need("transformers", "transformers")
         self.name = Path(model).name
         self.language = language
+        self._versions = find_versions("transformers") | _name_weights(self.name, Path(model))
         try:
             self._pipeline: Any = library.pipeline("automatic-speech-recognition", model=model, device=device)
         except (OSError, ValueError, KeyError) as error:
@@ -196,12 +199,17 @@ class TransformersRecognizer:
     @property
     def versions(self) -> dict[str, str]:
         """The library's version."""
-        return {"transformers": version("transformers")}
+        return self._versions
 
     def transcribe(self, waveforms: Sequence[Waveform]) -> list[str]:
         """The text of each waveform."""
         inputs = [{"raw": resample(waveform, RATE_HZ).samples, "sampling_rate": RATE_HZ} for waveform in waveforms]
         return [str(self._pipeline(item, **self._options)["text"]).strip() for item in inputs]
+
+
+def _name_weights(name: str, folder: Path) -> dict[str, str]:
+    """What a folder of weights holds, so that another one of its name is another judge; a name on the hub is itself."""
+    return {f"weights of {name}": digest_files(folder)[:16]} if folder.is_dir() else {}
 
 
 def _one_line(error: Exception) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from polyvoice.corpus.manifest import PairRow
 from polyvoice.errors import InputError
-from polyvoice.evaluation.judges import Judges, Reference, load_judges
+from polyvoice.evaluation.judges import Judges, load_judges
 from polyvoice.evaluation.rows import EvaluatedRow, Translation
 from polyvoice.evaluation.translator import Recordings, Translated, Translator
 from polyvoice.evaluation.unit_encoder import ClusteredUnits, UnitEncoder, load_unit_encoder
@@ -205,7 +205,7 @@ def judge_row(judges: Judges, task: JudgeTask) -> EvaluatedRow:
     output = read_audio(task.out / translation.audio) if translation.audio else None
     target = read_audio(row.target_audio) if row.target_audio else None
     source_units, output_units, target_units = judges.hear_units([source, output, target])
-    reference = Reference(source, row.target_text, row.target_lang, target_units)
+    reference = judges.refer(source, row.target_text, row.target_lang, target_units)
     return EvaluatedRow(
         position=task.position,
         id=row.id,

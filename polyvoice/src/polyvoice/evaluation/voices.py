@@ -7,12 +7,11 @@ in one language 0.83 to 0.87, two people 0.38 to 0.64.
 from __future__ import annotations
 
 import warnings
-from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from polyvoice.evaluation.missing import need
+from polyvoice.evaluation.missing import find_versions, need
 from speechunits.audio import resample
 
 if TYPE_CHECKING:
@@ -21,6 +20,9 @@ if TYPE_CHECKING:
     from speechunits.audio import Waveform
 
 _RATE_HZ = 16_000
+
+Voice: TypeAlias = "NDArray[np.float32]"
+"""A voice as a vector of length 1, `[256]`."""
 
 
 class VoiceJudge:
@@ -37,10 +39,10 @@ class VoiceJudge:
             warnings.simplefilter("ignore")
             [self._package] = need("speaker_similarity", "resemblyzer")
             self._encoder = self._package.VoiceEncoder(device, verbose=False)
-        self.versions = {name: version(name) for name in ("resemblyzer", "librosa", "webrtcvad-wheels")}
+        self.versions = find_versions("resemblyzer", "librosa", "webrtcvad-wheels")
 
-    def embed(self, waveform: Waveform) -> NDArray[np.float32] | None:
-        """The voice as a vector of length 1, `[256]`; None where no speech is found in the waveform."""
+    def embed(self, waveform: Waveform) -> Voice | None:
+        """The voice; None where no speech is found in the waveform."""
         samples = resample(waveform, _RATE_HZ).samples
         if not np.any(samples):
             return None
@@ -48,10 +50,10 @@ class VoiceJudge:
         speech = self._package.preprocess_wav(np.clip(samples, -1.0, 1.0))
         if len(speech) == 0:
             return None
-        vector: NDArray[np.float32] = self._encoder.embed_utterance(speech)
+        vector: Voice = self._encoder.embed_utterance(speech)
         return vector
 
 
-def cosine(left: NDArray[np.float32], right: NDArray[np.float32]) -> float:
-    """Cosine of two vectors of length 1."""
+def cosine(left: Voice, right: Voice) -> float:
+    """How alike two voices are, -1 to 1."""
     return float(left @ right)

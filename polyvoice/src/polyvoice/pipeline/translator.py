@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from polyvoice.bundle.loading import Bundle
-from polyvoice.bundle.manifest import FILE
 from polyvoice.errors import InputError
 from polyvoice.evaluation.translator import Translated
 from polyvoice.pipeline.settings import PipelineOptions
@@ -72,11 +70,10 @@ class SpeechTranslator:
 
     @property
     def identity(self) -> str:
-        """The bundle by its manifest, and the options."""
-        digest = hashlib.sha256((self._bundle.folder / FILE).read_bytes()).hexdigest()[:16]
+        """The bundle by all its files, and the options."""
         used = asdict(self._options) | {"first_level": self._first_level, "other_levels": self._other_levels}
         options = ", ".join(f"{name} {value}" for name, value in sorted(used.items()))
-        return f"{self._bundle.manifest.name} ({digest}): {options}"
+        return f"{self._bundle.manifest.name} ({self._bundle.digest}): {options}"
 
     @property
     def rate_hz(self) -> int:

@@ -15,7 +15,8 @@ class Limits:
         waiting: requests that may wait behind the one that is translated; more are told to come back.
         longest_recording_s: longer recordings are refused.
         largest_upload_mb: larger uploads are refused.
-        request_timeout_s: a translation that takes longer, waiting included, is given up.
+        request_timeout_s: a translation that takes longer is given up; the time of waiting counts where a program asks
+            (`polyvoice serve`), not on the page.
 
     Raises:
         InputError: a value is out of range.

@@ -8,8 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from polyvoice.digests import digest_files
 from polyvoice.errors import InputError
-from polyvoice.stages.preparation import digest_files
 from polyvoice.stages.stage_folder import VOCABULARY, StageCard, read_stage
 from polyvoice.tasks import Direction, languages_of
 from unitlm.carrying import carry_weights

@@ -70,16 +70,6 @@ def digest_inputs(manifest: Path, extracted: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def digest_files(root: Path) -> str:
-    """A digest of a file, or of all files of a folder by their paths in it; empty where there is none."""
-    files = [root] if root.is_file() else sorted(path for path in root.rglob("*") if path.is_file())
-    digest = hashlib.sha256()
-    for path in files:
-        with path.open("rb") as stream:
-            digest.update(str(path.relative_to(root)).encode() + hashlib.file_digest(stream, "sha256").digest())
-    return digest.hexdigest() if files else ""
-
-
 def _as_read(value: Json) -> Json:
     """A value as it comes back from JSON, which has no tuples."""
     if isinstance(value, Mapping):

@@ -153,7 +153,7 @@ def show_problem(error: ValueError) -> str:
 def _view_piece(piece: Piece) -> PieceView:
     said = piece.translation
     # Of each unit: a sum over a sentence says more of its length than of the model's doubt.
-    each = said.log_probability / max(1, said.units.size)
+    each = said.units_log_probability / max(1, said.units.size)
     return PieceView(
         place=f"{piece.segment.start_s:.1f} \u2013 {piece.segment.stop_s:.1f} s",
         units=f"{len(piece.source)} \u2192 {len(piece.runs)}",

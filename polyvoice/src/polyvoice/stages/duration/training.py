@@ -7,6 +7,7 @@ from pathlib import Path
 
 from polyvoice.stages.base import Base
 from polyvoice.stages.duration.data import DurationWriter, build_vocabulary, iterate_runs, write_duration_shards
+from polyvoice.stages.duration.means import FILE as MEANS
 from polyvoice.stages.duration.means import MeanDurations
 from polyvoice.stages.duration.settings import DurationSettings
 from polyvoice.stages.material import Material
@@ -58,7 +59,6 @@ def train_duration(manifest: Path, extracted: Path, out: Path, settings: Duratio
         shifted=True,
         course=course,
         settings={"preset": settings.preset, "layout": asdict(layout)},
+        files=(MEANS,),
     )
-    folder = run_stage(out, data, prepared, plan, base)
-    MeanDurations.load(out).save(folder)
-    return folder
+    return run_stage(out, data, prepared, plan, base)

@@ -125,18 +125,22 @@ class VoiceCorpus:
     """Spoken pairs, and who else could lend a prompt."""
 
     def __init__(self, pairs: Sequence[SpokenPair], rates: Rates, settings: VoiceSettings) -> None:
-        """Keep the pairs that are spoken on both sides.
+        """Keep the pairs that are spoken on both sides; without a speaker, if the target is long enough to be split.
 
         Raises:
             InputError: units and codes of a pair do not last equally long.
         """
         self._rates, self._settings = rates, settings
+        self._shortest = max(round(_SHORTEST_PIECE_S * rates.codes_hz), 1)
         self._pairs: list[tuple[SpokenPair, Speech, Speech]] = []
         self._partners: dict[tuple[str, str], list[int]] = {}
         for pair in pairs:
             source = to_speech(pair.source, rates, f"pair {pair.id}, {pair.source.language}")
             target = to_speech(pair.target, rates, f"pair {pair.id}, {pair.target.language}")
             if source is None or target is None:
+                continue
+            # Two people, as far as is known: from such a pair the model would learn to heed no prompt.
+            if pair.speaker is None and target.frames < 2 * self._shortest:
                 continue
             if pair.speaker is not None:
                 self._partners.setdefault((pair.speaker, target.language), []).append(len(self._pairs))
@@ -158,13 +162,14 @@ class VoiceCorpus:
         chance = np.random.default_rng([settings.voice_seed, number, row])
         with_partner, with_split = chance.random(2) < (settings.partner_share, settings.split_share)
         key = f"{pair.id} {source.language}-{target.language}"
-        yield replace(self._fit(key, source, target, longest, chance), clean_prompt=not is_copy(pair.id))
+        same_voice = pair.speaker is not None
+        if same_voice:
+            yield replace(self._fit(key, source, target, longest, chance), clean_prompt=not is_copy(pair.id))
         partner = self._draw_partner(pair, target, row, chance)
         if with_partner and partner is not None:
             yield self._fit(f"{key} partner", partner, target, longest, chance)
-        shortest = max(round(_SHORTEST_PIECE_S * self._rates.codes_hz), 1)
-        if with_split and target.frames >= 2 * shortest:
-            middle = int(chance.integers(shortest, target.frames - shortest + 1))
+        if (with_split or not same_voice) and target.frames >= 2 * self._shortest:
+            middle = int(chance.integers(self._shortest, target.frames - self._shortest + 1))
             prompt = target.cut(max(middle - settings.prompt_frames, 0), middle)
             yield self._fit(f"{key} split", prompt, target.cut(middle, target.frames), longest, chance)
 
@@ -199,7 +204,7 @@ def write_voice_shards(
     Args:
         out: the run's folder.
         material: pairs in the directions that are learned; those not spoken on both sides are left out. Held-out pairs
-            are shown once, the source as prompt.
+            are shown once, the source as prompt, or without a speaker the target's beginning.
         rates: of units and codes.
         settings: how examples are made.
         convert: writes one in the model's ids.
@@ -227,7 +232,8 @@ def write_voice_shards(
                 raise InputError(f"{folder}: no pair has units and codes on both sides")
             continue
         if len(corpus) < len(pairs):
-            print(f"{folder}: {len(pairs) - len(corpus)} pairs that are not spoken left out", file=sys.stderr)
+            why = "not spoken, or without a speaker and too short to be cut in two"
+            print(f"{folder}: {len(pairs) - len(corpus)} pairs left out: {why}", file=sys.stderr)
         blocks = [
             (number, rows)
             for number in range(how.passes)

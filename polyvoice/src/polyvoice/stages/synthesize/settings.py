@@ -20,7 +20,8 @@ class VoiceSettings:
     """How examples are made: someone's speech as the voice prompt, then speech of the same person to be synthesised.
 
     Each pass shows every pair (source as prompt, target to be said); the shares add other prompts for the same target.
-    All crops and partners are drawn anew in each pass.
+    All crops and partners are drawn anew in each pass. A pair without a speaker is of two people, as far as is known:
+    its target is shown cut in two alone, always.
 
     Attributes:
         passes: how often each pair is used in each direction.

@@ -98,7 +98,7 @@ EXERCISES = (
 """All that a pair can show. Their order is part of the draws."""
 
 _NOISED = {"asr_share": "speech", "s2st_share": "src", "st_share": "src", "chain_share": "src"}
-"""The slot of source units that may be disturbed; text is not, and what is learned never is."""
+"""The slot of source units that may be disturbed; text is where it is translated, and what is learned never is."""
 
 
 _SHOWN = 0.8
@@ -153,6 +153,7 @@ def write_pair_shards(
     memory: TranslationMemory,
     longest: int,
     provenance: str,
+    nearest: bool = False,
 ) -> int:
     """Write the examples of all passes; shards that are there already are kept.
 
@@ -164,6 +165,7 @@ def write_pair_shards(
         memory: what texts are shown neighbours of.
         longest: the most ids of an example; longer ones are left out.
         provenance: names what the pairs are and all settings.
+        nearest: whether each text is shown its nearest neighbours, as in a translation, and not a draw.
 
     Returns:
         How many examples were too long; those of shards that were there already do not count.
@@ -172,7 +174,7 @@ def write_pair_shards(
         InputError: no pair can show any of the tasks that are learned.
     """
     # A stretch of pairs that can show nothing, such as text where no text is learned, would be a shard of no examples.
-    pairs = [pair for pair in pairs if _can_show(pair, vocabulary, settings)]
+    pairs = [pair for pair in pairs if can_show(pair, vocabulary, settings)]
     if not pairs:
         raise InputError("translate: no pair can show any of the tasks that are learned; see the shares and --text")
     blocks = [
@@ -188,7 +190,7 @@ def write_pair_shards(
         nonlocal too_long
         for row in block.rows:
             for example in make_examples(
-                pairs[row], vocabulary, settings, block.number, row, recalled[row], letters, longest
+                pairs[row], vocabulary, settings, block.number, row, recalled[row], letters, longest, nearest
             ):
                 if len(example.ids) <= longest:
                     yield example
@@ -199,7 +201,7 @@ def write_pair_shards(
     return too_long
 
 
-def _can_show(pair: SpokenPair, vocabulary: Vocabulary, settings: CorpusSettings) -> bool:
+def can_show(pair: SpokenPair, vocabulary: Vocabulary, settings: CorpusSettings) -> bool:
     """Whether a pair has what one of the tasks that are learned needs."""
     return any(
         getattr(settings, exercise.share) > 0 and _pose(exercise, pair, vocabulary) is not None
@@ -223,6 +225,7 @@ def make_examples(
     recalled: Sequence[Recalled] = (),
     letters: Mapping[str, str] | None = None,
     longest: int = 1 << 30,
+    nearest: bool = False,
 ) -> Iterator[Example]:
     """The tasks that one pair shows in pass `number`.
 
@@ -235,6 +238,7 @@ def make_examples(
         recalled: its neighbours, the nearest first, of which some are shown where text is translated.
         letters: of each language, of which any replace those that are disturbed.
         longest: the most ids that an example may have with neighbours.
+        nearest: whether the nearest neighbours are shown, and not a draw of them.
     """
     chance = np.random.default_rng([settings.corpus_seed, number, row])
     draws = chance.random((len(EXERCISES), 2))  # for all tasks, so that one that cannot be shown moves no other
@@ -253,7 +257,10 @@ def make_examples(
             if letters and disturb < settings.noise_share:
                 known = letters[pair.source.language]
                 values["src"] = disturb_text(str(values["src"]), known, settings.text_noise_rate, chance)
-            shown = choose_neighbours(recalled, settings.neighbours, chance)
+            if nearest:
+                shown = as_examples(recalled[: settings.neighbours])
+            else:
+                shown = choose_neighbours(recalled, settings.neighbours, chance)
         compiled = task.compile_within(values, vocabulary, shown, longest) or task.compile(values, vocabulary)
         yield Example.of(f"{pair.id} {task.line}", compiled)
 

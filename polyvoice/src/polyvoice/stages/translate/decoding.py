@@ -101,6 +101,7 @@ class Translation:
         text_heard: what the model understood; None on the direct route.
         text_said: what it says; None on the direct route.
         log_probability: of all that it wrote, in nats.
+        units_log_probability: of the units alone.
         ended: whether it ended by itself everywhere, not at a limit.
     """
 
@@ -108,6 +109,7 @@ class Translation:
     text_heard: str | None
     text_said: str | None
     log_probability: float
+    units_log_probability: float
     ended: bool
 
 
@@ -119,12 +121,14 @@ class _Row:
         views: what is given, in each of its views: mostly there is one.
         written: the slots that are filled.
         log_probability: of all of them, in nats.
+        last_log_probability: of the last one.
         ended: whether all ended by themselves.
     """
 
     views: Sequence[Content]
     written: dict[str, Content] = field(default_factory=dict)
     log_probability: float = 0.0
+    last_log_probability: float = 0.0
     ended: bool = True
 
 
@@ -278,6 +282,7 @@ class UnitTranslator:
                 text_heard=str(row.written["heard"]) if chain else None,
                 text_said=str(row.written["said"]) if chain else None,
                 log_probability=row.log_probability,
+                units_log_probability=row.last_log_probability,
                 ended=row.ended,
             )
             for row in self._fill(task, cases, options, seed=seed, spoken=source)
@@ -341,6 +346,7 @@ class UnitTranslator:
                     written = self._propose_units(written, asked, slot, texts, said, options, generator)
             for row, continuation in zip(rows, written, strict=True):
                 row.written[slot.name] = self._vocabulary.decode(slot.alphabet, continuation.ids)
+                row.last_log_probability = continuation.log_probability
                 row.log_probability += continuation.log_probability
                 row.ended &= continuation.ended
         return rows

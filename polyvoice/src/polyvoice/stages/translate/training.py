@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from polyvoice.corpus.manifest import read_manifest
 from polyvoice.errors import InputError
-from polyvoice.spoken import SpokenPair, load_pairs
+from polyvoice.spoken import load_pairs
 from polyvoice.stages.base import Base
 from polyvoice.stages.directions import orient_pairs
 from polyvoice.stages.material import Material
@@ -17,6 +17,7 @@ from polyvoice.stages.presets import PRESETS
 from polyvoice.stages.running import StagePlan, open_data, prepare_stage, run_stage
 from polyvoice.stages.translate.data import (
     build_vocabulary,
+    can_show,
     digest_vocabulary,
     learned_lines,
     without_chance,
@@ -25,7 +26,7 @@ from polyvoice.stages.translate.data import (
 from polyvoice.stages.translate.memory import FILE as MEMORY
 from polyvoice.stages.translate.memory import TranslationMemory
 from polyvoice.stages.translate.scoring import score_pairs
-from polyvoice.stages.translate.settings import CorpusSettings, TranslateSettings
+from polyvoice.stages.translate.settings import TranslateSettings
 from polyvoice.tasks import UNITS
 from unitlm.objective import causal_objective
 from unitlm.vocabulary import Vocabulary
@@ -58,14 +59,16 @@ def train_translate(manifest: Path, extracted: Path, out: Path, settings: Transl
         if corpus.neighbours:
             memory.save(out / MEMORY)
 
-        def write_to(folder: Path, pairs: Sequence[SpokenPair], how: CorpusSettings) -> int:
-            return write_pair_shards(
-                folder, pairs, vocabulary, how, memory=memory, longest=longest, provenance=provenance
+        write_to = partial(
+            write_pair_shards, vocabulary=vocabulary, memory=memory, longest=longest, provenance=provenance
+        )
+        skipped = write_to(out / "shards", material.pairs, settings=corpus)
+        if any(can_show(pair, vocabulary, corpus) for pair in material.held_out):
+            write_to(out / "held_out", material.held_out, settings=without_chance(corpus), nearest=True)
+        elif material.held_out:
+            print(
+                f"{out}: no held-out pair can show any of the tasks that are learned: none is watched", file=sys.stderr
             )
-
-        skipped = write_to(out / "shards", material.pairs, corpus)
-        if material.held_out:
-            write_to(out / "held_out", material.held_out, without_chance(corpus))
         if skipped:
             print(f"{out}: {skipped} examples of more than {longest} ids left out", file=sys.stderr)
 

@@ -146,10 +146,13 @@ class _Run:
                 diary.advance(step, batch.samples.numel() / settings.codec.sample_rate_hz)
                 if step % settings.log_every == 0 or last:
                     diary.report(step, stage.name, {name: float(value) for name, value in figures.items()})
-                if (step % settings.evaluate_every == 0 and step > settings.unquantized) or last:
+                looked_at = (step % settings.evaluate_every == 0 and step > settings.unquantized) or last
+                written = last or time.monotonic() - saved_at >= 60.0 * settings.checkpoint_minutes
+                if looked_at or written:
+                    _require_finite(figures, step)  # before the good codec is replaced
+                if looked_at:
                     diary.write(step, self._evaluate(stage))
-                if last or time.monotonic() - saved_at >= 60.0 * settings.checkpoint_minutes:
-                    _require_finite(figures, step)
+                if written:
                     self._state.write(self._state_path, step)
                     saved_at = time.monotonic()
         write_codec(self._out / "codec", self._codec())
