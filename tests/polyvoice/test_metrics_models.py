@@ -23,6 +23,7 @@ from speechunits.errors import InputError as SpeechUnitsInputError
 from speechunits.kmeans import KMeans, Provenance
 from speechunits.runs import Units
 from speechunits.torchaudio_import import import_torchaudio
+from unitlm.task import Task
 
 # What two readers say in the recordings that moonshine-voice carries: Dickens, and Beckett's "Worstward Ho".
 DICKENS = "it was the best of times it was the worst of times"
@@ -182,10 +183,13 @@ def test_units_of_speech() -> None:
 
 def test_a_bundle_recognizes_by_its_units() -> None:
     class Model:
+        def can(self, task: Task) -> bool:
+            return True
+
         def recognize(self, units: Units, language: str) -> str:
             return f"{language} {units.tolist()}"
 
-    bundle = SimpleNamespace(encoder=LevelEncoder(), kmeans=make_kmeans("levels"), translator=Model())
+    bundle = SimpleNamespace(encoder=LevelEncoder(), kmeans=make_kmeans("levels"), translator=Model(), digest="0")
     recognizer = BundleRecognizer("es-MX", bundle, "small")  # type: ignore[arg-type]
     steps = Waveform(np.repeat(np.array([0.1, 0.9, 0.9, 0.4], dtype=np.float32), 10), 100)
     short = Waveform(np.ones(9, dtype=np.float32), 100)
