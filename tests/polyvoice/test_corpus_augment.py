@@ -12,7 +12,6 @@ from polyvoice.corpus.augment import (
     add_room,
     augment,
     change_gain,
-    change_speed,
     limit_band,
     shift_pitch,
 )
@@ -20,7 +19,7 @@ from polyvoice.corpus.augmentation import Augmentation
 from polyvoice.corpus.copies import is_copy
 from polyvoice.corpus.manifest import PairRow, read_manifest, write_manifest
 from polyvoice.errors import InputError
-from speechunits.audio import Waveform
+from speechunits.audio import Waveform, change_speed
 
 RATE = 16_000
 

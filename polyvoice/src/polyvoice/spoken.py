@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -78,10 +78,16 @@ def load_pairs(manifest: Path, extracted: Path, split: str, *, with_codes: bool 
         InputError: an audio file was never extracted; all such files are counted.
         speechunits.errors.InputError: the folder cannot be read.
     """
+    [pairs] = _load_splits(manifest, extracted, (split,), with_codes)
+    return pairs
+
+
+def _load_splits(manifest: Path, extracted: Path, splits: Sequence[str], with_codes: bool) -> list[list[SpokenPair]]:
+    """The pairs of several splits, all put together in one reading of the extracted shards."""
     from polyvoice.corpus.manifest import read_manifest
     from speechunits.extracted import read_extracted
 
-    rows = [row for row in read_manifest(manifest) if row.split == split]
+    rows = [row for row in read_manifest(manifest) if row.split in splits]
     wanted = {_key(audio) for row in rows for audio in _audio(row)}
     found: dict[str, Extracted] = {}
     failed: set[str] = set()
@@ -97,7 +103,7 @@ def load_pairs(manifest: Path, extracted: Path, split: str, *, with_codes: bool 
     if len(whole) < len(rows):
         lost = len(rows) - len(whole)
         print(f"{manifest}: {lost} of {len(rows)} pairs left out, as a file could not be extracted", file=sys.stderr)
-    return [_join(row, found) for row in whole]
+    return [[_join(row, found) for row in whole if row.split == split] for split in splits]
 
 
 def load_training_pairs(
@@ -108,10 +114,10 @@ def load_training_pairs(
     Raises:
         InputError: there is nothing to train on.
     """
-    train = load_pairs(manifest, extracted, "train", with_codes=with_codes)
+    train, dev = _load_splits(manifest, extracted, ("train", "dev"), with_codes)
     if not train:
         raise InputError(f"{manifest}: no pair of split 'train'")
-    return train, load_pairs(manifest, extracted, "dev", with_codes=with_codes)
+    return train, dev
 
 
 def _audio(row: PairRow) -> tuple[Path, ...]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from polyvoice.errors import InputError
-from speechunits.audio import Samples, Waveform
+from speechunits.audio import Samples, Waveform, change_speed
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -54,24 +54,6 @@ def augment(waveform: Waveform, settings: Augmentation, seed: int, key: str) -> 
     if is_by_telephone:
         waveform = limit_band(waveform, *TELEPHONE_BAND_HZ)
     return change_gain(waveform, gain_db)
-
-
-def change_speed(waveform: Waveform, factor: float) -> Waveform:
-    """Play `factor` times as fast: `1 / factor` of the length, pitch and formants move along.
-
-    Raises:
-        InputError: The factor is not positive, or nothing is left.
-    """
-    import soxr
-
-    if factor <= 0:
-        raise InputError(f"a speed is positive, not {factor:g}")
-    if factor == 1:
-        return waveform
-    samples = soxr.resample(waveform.samples, waveform.rate_hz * factor, waveform.rate_hz, quality="HQ")
-    if samples.size == 0:
-        raise InputError(f"{waveform.samples.size} samples leave none at {factor:g} times the speed")
-    return Waveform(samples.astype(np.float32, copy=False), waveform.rate_hz)
 
 
 def shift_pitch(waveform: Waveform, semitones: float) -> Waveform:

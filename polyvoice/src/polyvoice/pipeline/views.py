@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from polyvoice.corpus.augment import change_speed
 from polyvoice.pipeline.settings import VIEWS
-from speechunits.audio import Waveform
+from speechunits.audio import Waveform, change_speed
 
 
 def views_of(waveform: Waveform, count: int) -> list[Waveform]:
