@@ -6,11 +6,12 @@ import io
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
 from molregpt.data.shipped import shipped_names, shipped_pairs
-from molregpt.naming import Namer, serve
+from molregpt.naming import Namer, NameStore, serve
 
 
 @pytest.fixture
@@ -24,6 +25,30 @@ def test_known_names_are_given_and_others_are_made(namer: Namer) -> None:
     assert namer("C1CC") == ""  # no molecule
     assert namer("CC\nCCO") == ""  # not two questions in one
     assert namer("CCCCO") == "butan-1-ol"  # the process is still in step
+    namer.close()
+
+
+def test_names_are_kept_for_the_next_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "cache" / "names.sqlite"
+    first = Namer({}, NameStore(path))
+    assert [first(smiles) for smiles in ("CCCO", "C1CC")] == ["propan-1-ol", ""]
+    monkeypatch.setattr(first, "_timeout_s", 0.0)
+    monkeypatch.setattr(first, "_warm", True)
+    first._process.send_signal(signal.SIGSTOP)  # type: ignore[union-attr]
+    assert first("CCCCO") == ""
+    first.close()
+    second = Namer({}, NameStore(path))
+    monkeypatch.setattr(second, "_ask", {"CCCCO": "butan-1-ol"}.__getitem__)  # nothing else is made again
+    assert [second(smiles) for smiles in ("CCCO", "C1CC", "CCCCO")] == ["propan-1-ol", "", "butan-1-ol"]
+    second.close()
+
+
+@pytest.mark.parametrize("content", [b"no database" * 100, None])
+def test_a_cache_that_cannot_be_used_is_done_without(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "names.sqlite"
+    path.mkdir() if content is None else path.write_bytes(content)
+    namer = Namer({}, NameStore(path))
+    assert namer("CCCO") == "propan-1-ol"
     namer.close()
 
 
