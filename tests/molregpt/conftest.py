@@ -176,3 +176,11 @@ def smollm2_url() -> Iterator[str]:
 def index_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache folder for the whole session, so that the shipped pool is indexed once."""
     return tmp_path_factory.mktemp("molregpt-cache")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(index_cache: Path) -> Iterator[None]:
+    """No test reads what earlier programs of this user have left, or leaves something."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MOLREGPT_CACHE", str(index_cache))
+        yield

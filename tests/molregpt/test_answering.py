@@ -34,6 +34,7 @@ PROMPT = (Message("system", "s"), Message("user", "u"))
         ("mol2cap", '<think>{"caption": "a thought"}</think>{"caption": "said"}', "said"),
         # A template that opens the thought in the prompt.
         ("mol2cap", '{"caption": "a thought"} hm</think>{"caption": "said"}', "said"),
+        ("mol2cap", '{"caption": "said"}</think>', "said"),
         ("mol2cap", '{"caption": "said"} <think>{"caption": "is that so"}</think>', "said"),
         ("cap2mol", '{"smiles": " CCO "}', "CCO"),
         ("cap2mol", 'I think {this} is it: {"smiles": "C[C@H](N)C(=O)O"}.', "C[C@H](N)C(=O)O"),

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from polyvoice.cli.main import run
 from polyvoice.corpus.copies import is_copy, name_copy
-from polyvoice.corpus.manifest import read_manifest
+from polyvoice.corpus.manifest import read_manifest, write_manifest
 from polyvoice.errors import InputError
 from polyvoice.evaluation.sequences import count_edits
 from polyvoice.spoken import Side, SpokenPair, load_pairs, reverse
@@ -110,6 +110,9 @@ def test_speech_is_translated_on_both_routes_alone_and_in_a_batch(
         alone = translator.translate(batch[0], way.source, way.target, options=options)
         assert alone.units.tolist() == answers[0].units.tolist()
         assert alone.log_probability == pytest.approx(answers[0].log_probability, abs=1e-4)
+        # By way of text two texts are written before the units.
+        assert alone.log_probability <= alone.units_log_probability <= 0.0
+        assert (alone.log_probability == alone.units_log_probability) == (route == "direct")
 
 
 def test_beams_find_what_is_learned(translator: UnitTranslator, pairs: list[SpokenPair]) -> None:
@@ -414,6 +417,19 @@ def test_stretches_that_can_show_nothing_are_left_out(
     assert write("both", [*pairs[:8], *written[:8]]) == write("spoken", pairs[:8])
     with pytest.raises(InputError, match="no pair can show any of the tasks"):
         write("written", written[:8])
+
+
+def test_held_out_pairs_that_can_show_nothing_are_not_watched(
+    toy_corpus: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Speech to train on, and text alone in the split dev, of which a model without text learns nothing."""
+    rows = read_manifest(toy_corpus[0])
+    mute = [replace(row, source_audio=None, target_audio=None) if row.split == "dev" else row for row in rows]
+    manifest = toy_corpus[0].with_name("mute.tsv")  # beside the other, as the extracted files are named from there
+    write_manifest(manifest, mute)
+    train((manifest, toy_corpus[1]), tmp_path / "run", "--steps", "2", "--text", "none")
+    assert "no held-out pair can show a task that is learned" in capsys.readouterr().err
+    assert read_stage(tmp_path / "run" / "model").trained_on.held_out_loss is None
 
 
 def test_pairs_show_what_they_have(toy_corpus: tuple[Path, Path], pairs: list[SpokenPair]) -> None:

@@ -139,7 +139,7 @@ def test_neighbours_are_shown_and_not_learned() -> None:
     assert set(counts) >= {(), ("near",), ("far", "near")}  # the nearest stands last
     assert max(map(len, counts)) == 2
     assert counts[("near",)] > counts[("far",)]
-    # What is watched is shown what a translation is shown.
+    # What is watched is shown the nearest.
     for number in range(20):
         [example] = make_examples(spoken("好", "good"), vocabulary, settings, number, 0, near, nearest=True)
         *shown, _ = task.decode(example.ids.tolist(), vocabulary)

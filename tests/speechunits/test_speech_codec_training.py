@@ -1,6 +1,7 @@
 """Training our own codec: it learns, it resumes exactly, codes stay fixed in the last stage, data are drawn as told."""
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -11,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -253,13 +255,30 @@ def test_so_does_one_that_went_on_from_a_codec(clips: Path, uninterrupted: Path,
     train_speech_codec(replace(further, decoder_steps=3), clips, tmp_path / "run")
 
 
-@pytest.mark.parametrize("evaluate_every", [1, 1_000])
-def test_a_loss_that_is_not_finite_is_never_saved(clips: Path, tmp_path: Path, evaluate_every: int) -> None:
-    broken = replace(TINY, covariance_weight=float("inf"), warmup_steps=0, evaluate_every=evaluate_every)
+def test_a_loss_that_is_not_finite_is_never_saved(clips: Path, tmp_path: Path) -> None:
     with pytest.raises(FloatingPointError, match="step 1: gradient_norm"):
-        train_speech_codec(replace(broken, unquantized_steps=0), clips, tmp_path)
+        train_speech_codec(replace(TINY, covariance_weight=float("inf"), warmup_steps=0), clips, tmp_path)
     assert not (tmp_path / "state.safetensors").exists()
-    assert not (tmp_path / "codec").exists()
+
+
+def test_a_decoder_that_diverged_replaces_no_good_one(
+    clips: Path, uninterrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    further = replace(TINY, base=str(uninterrupted / "codec"), decoder_steps=3, evaluate_every=1)
+    update, good = Trainer.update, {}
+
+    def diverge(self: Trainer, step: int, *others: Any) -> dict[str, torch.Tensor]:
+        if step == 2:
+            good.update({path.name: path.read_bytes() for path in (tmp_path / "codec").iterdir()})
+            for parameter in self._state.model.parameters():
+                parameter.data.fill_(math.nan)
+        return update(self, step, *others)
+
+    monkeypatch.setattr(Trainer, "update", diverge)
+    with pytest.raises(FloatingPointError, match="step 2: "):
+        train_speech_codec(further, clips, tmp_path)
+    assert good
+    assert good == {path.name: path.read_bytes() for path in (tmp_path / "codec").iterdir()}
 
 
 def test_rates_rise_stay_and_fall() -> None:

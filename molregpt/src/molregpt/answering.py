@@ -29,8 +29,7 @@ Ask = Callable[[Sequence[Message]], Awaitable[Reply]]
 FIELD_NAMES: dict[Direction, str] = {"mol2cap": "caption", "cap2mol": "smiles"}
 
 _LONGEST_REPLY = 50_000
-# Some templates open the thought in the prompt: then the reply begins within it, and only closes it.
-_THOUGHT = re.compile(r"\A(?:(?!<think>).)*?</think>|<think>.*?(?:</think>|\Z)", re.DOTALL)
+_THOUGHT = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
 _BACKSLASHES = re.compile(r'\\(?:\\|"|u[0-9a-fA-F]{4})|\\')
 _FENCED = re.compile(r"```[\w-]*\n?(.*?)```|`([^`\n]+)`", re.DOTALL)
 
@@ -69,7 +68,9 @@ def check_reply(direction: Direction, reply: str) -> Verdict:
         direction: What was asked for.
         reply: The model's whole text.
     """
-    text = _THOUGHT.sub("", reply)[-_LONGEST_REPLY:].strip()
+    # Some templates open the thought in the prompt: then the reply begins within it, and only closes it.
+    within, _, behind = _THOUGHT.sub("", reply).rpartition("</think>")
+    text = (behind if behind.strip() else within)[-_LONGEST_REPLY:].strip()
     if not text:
         return Verdict("", "the reply is empty")
     verdict: Verdict | None = None

@@ -91,8 +91,7 @@ def find_neighbours(
         return Found(direction, strategy, query, ())
     database = database or open_database(options.pool)
     retriever = create_retriever(strategy, database, direction, seed=options.retrieval_seed)
-    same = {"smiles": query} if direction == "mol2cap" else {"caption": query}
-    itself = database.rows_of(**same) if options.exclude_self else frozenset()
+    itself = _find_itself(direction, query, database) if options.exclude_self else frozenset()
     examples = tuple(retriever.retrieve(query, count, itself))
     in_words = direction == "cap2mol" and strategy in ("bm25", "char-bm25", "learned")
     if in_words and not (examples and examples[0].similarity > 0):
@@ -136,7 +135,8 @@ def ask(
         note = f"molregpt: {query[:60]!r} is a molecule where a description is expected; `caption` describes molecules"
         messages().print(note, markup=False, highlight=False, soft_wrap=True)
     found = find_neighbours(direction, query, shots, options, pool() if shots > 0 else None, default=FOR_ANSWERS)
-    question = Question(direction, query, found.examples)
+    itself = _find_itself(direction, query, pool()) if options.exclude_self else frozenset()
+    question = Question(direction, query, found.examples, next((pool().pairs[row].smiles for row in itself), ""))
 
     async def answer() -> Answer:
         try:
@@ -145,6 +145,11 @@ def ask(
             await answerer.close()
 
     return Grounded(question, asyncio.run(answer()), answerer.identity, found.strategy)
+
+
+def _find_itself(direction: Direction, query: str, database: Database) -> frozenset[int]:
+    """The rows of the pool that say what is asked, and so the answer."""
+    return database.rows_of(smiles=query) if direction == "mol2cap" else database.rows_of(caption=query)
 
 
 def _is_molecule(query: str) -> bool:

@@ -43,7 +43,7 @@ _Index = TypeVar("_Index", bound=_Saved)
 
 
 def cache_folder() -> Path:
-    """Where indexes are kept: `$MOLREGPT_CACHE`, else `molregpt` in the user's cache folder (`$XDG_CACHE_HOME`)."""
+    """Where indexes and names are: `$MOLREGPT_CACHE`, else `molregpt` in the user's own (`$XDG_CACHE_HOME`)."""
     if own := os.environ.get("MOLREGPT_CACHE"):
         return Path(own).expanduser()
     from platformdirs import user_cache_path

@@ -132,7 +132,8 @@ class Namer:
 @cache
 def shared_namer() -> Namer:
     """The one that everything in this process uses; it knows the shipped pool's names, and those in the cache."""
-    return Namer(shipped_names(), NameStore(cache_folder() / f"names-openclatura-{version('openclatura')}.sqlite"))
+    made_by = "_".join(f"{package}-{version(package)}" for package in ("openclatura", "rdkit"))
+    return Namer(shipped_names(), NameStore(cache_folder() / f"names_{made_by}.sqlite"))
 
 
 def serve(questions: IO[str], answers: IO[str]) -> None:

@@ -35,9 +35,11 @@ def replacing(path: Path) -> Iterator[Path]:
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        # Other files may be read in between; what is wrong with those is not told here.
-        if error.filename is not None and not Path(os.fsdecode(error.filename)).is_relative_to(path.parent):
-            raise
+        # Other files may be read in between; what is wrong with those is not told here. A folder above may be missing.
+        if error.filename is not None:
+            named = Path(os.fsdecode(error.filename))
+            if not (named.is_relative_to(path.parent) or path.is_relative_to(named)):
+                raise
         raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 

@@ -12,12 +12,14 @@ Every step is skipped when its files are there, and training resumes exactly: on
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import cast
 
 import torch
 
+import unitlm.errors
 from molregpt.console import messages
 from molregpt.data.table import read_names, read_pairs
 from molregpt.database import Database, join_tables, keep_readable
@@ -32,7 +34,7 @@ from molregpt.local.recitals import write_recitals
 from molregpt.local.settings import TrainSettings
 from molregpt.records import Pair
 from unitlm.alphabet import Bytes
-from unitlm.checkpoint import MANIFEST, load_model, read_manifest, save_model
+from unitlm.checkpoint import load_model, read_manifest, save_model
 from unitlm.dry_run import DryRun, Estimate, estimate_run
 from unitlm.files import Json, read_json, write_json
 from unitlm.model import Decoder, ModelConfig
@@ -206,7 +208,7 @@ def pack_model(folder: Path, model: Decoder, vocabulary: Vocabulary, card: Mappi
 def with_tuning(folder: Path, card: Mapping[str, Json]) -> dict[str, Json]:
     """The card, with what `tune` fitted to the model that is in the folder, if that one came of the same training."""
     known: Mapping[str, Json] = {}
-    if (folder / MANIFEST).is_file():
+    with suppress(unitlm.errors.InputError):  # there is none, or it is damaged
         known = cast("Mapping[str, Json]", read_manifest(folder)["metadata"])
     if any(known.get(key) != value for key, value in card.items()):
         return dict(card)

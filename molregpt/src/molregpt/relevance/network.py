@@ -86,7 +86,7 @@ class Relevance:
             return []
         expected = self.networks[direction].estimate(described.figures)
         order = np.argsort(-expected, kind="stable").tolist()
-        return [Example(described.examples[row].pair, *[float(expected[row])] * 2) for row in order]
+        return [Example(described.examples[row].pair, float(expected[row]), float(expected[row])) for row in order]
 
     def save(self, path: Path) -> None:
         """Write both networks.

@@ -90,7 +90,7 @@ class Desk:
         questions: tuple[tuple[Direction, str], ...] = (("mol2cap", "C"), ("cap2mol", "molecule"))
         for direction, query in questions:
             # A strategy may be for one direction only; who asks for the other is told so.
-            with suppress(InputError):
+            with suppress(*INPUT_ERRORS):
                 self._thread.submit(self._find, direction, query, 1).result()
         _ = self._common_words
 

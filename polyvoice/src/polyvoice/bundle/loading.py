@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from polyvoice.bundle.manifest import BundleManifest, read_manifest, resolve_inside
+from polyvoice.bundle.manifest import FILE, BundleManifest, read_manifest, resolve_inside
 from polyvoice.digests import digest_files
 from polyvoice.errors import InputError
 from polyvoice.stages.duration.decoding import DurationModel
@@ -42,8 +43,13 @@ class Bundle:
 
     @cached_property
     def digest(self) -> str:
-        """Names the bundle by all its files: 16 hex digits of SHA-256."""
-        return digest_files(self.folder)[:16]
+        """Names the bundle by its manifest and all parts that this lists: 16 hex digits of SHA-256."""
+        manifest = self.manifest
+        inside = [manifest.encoder.path, manifest.kmeans, manifest.codec.path]
+        inside += [part.path for part in manifest.stages.values()]
+        parts = [resolve_inside(self.folder, path) for path in inside if path is not None]
+        digests = [digest_files(path) for path in (self.folder / FILE, *parts)]
+        return hashlib.sha256(" ".join(digests).encode()).hexdigest()[:16]
 
     @cached_property
     def encoder(self) -> SpeechEncoder:

@@ -34,7 +34,7 @@ class BundleRecognizer:
             raise InputError(f"{bundle.folder}: the translation model has not learned to recognise {family}")
         self.language = language
         self.name = name
-        self.versions = {name: bundle.digest}
+        self.versions = {f"{language}={name}": bundle.digest}
         self._units = ClusteredUnits(bundle.encoder, bundle.kmeans)
         self._translator = bundle.translator
 

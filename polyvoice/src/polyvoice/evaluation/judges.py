@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,7 +16,7 @@ from polyvoice.evaluation.recognizers import Recognizer, create_recognizer
 from polyvoice.evaluation.rows import Judgement, Transcript, UnitRuns
 from polyvoice.evaluation.sequences import count_edits, is_empty
 from polyvoice.evaluation.text_scores import match_texts
-from polyvoice.evaluation.voices import Voice, VoiceJudge, cosine
+from polyvoice.evaluation.voices import Embedding, VoiceJudge, cosine
 
 if TYPE_CHECKING:
     from polyvoice.evaluation.unit_encoder import UnitEncoder
@@ -59,7 +60,7 @@ class Reference:
         units: deduplicated units of the reference speech, if they are known.
     """
 
-    voice: Voice | None
+    voice: Embedding | None
     text: str | None
     language: str
     units: UnitRuns | None
@@ -150,7 +151,7 @@ class Judges:
             transcripts.append(Transcript(recognizer.name, text, match))
         return tuple(transcripts)
 
-    def _compare_voices(self, speech: Waveform | None, source: Voice | None) -> float | None:
+    def _compare_voices(self, speech: Waveform | None, source: Embedding | None) -> float | None:
         if self.voice is None or speech is None or source is None:
             return None
         ours = self.voice.embed(speech)
@@ -198,9 +199,10 @@ def load_judges(
             if not separator or language_family(language) in families:
                 make = partial(create_recognizer, description, device=device)
                 heard += load(f"asr_bleu by {model}", make)
-        for judge in heard:
-            if sum((judge.language, judge.name) == (other.language, other.name) for other in heard) > 1:
-                raise InputError(f"two recognisers of {judge.language} are called {judge.name}: give one at a time")
+        names = Counter((language_family(judge.language), judge.name) for judge in heard)
+        for (family, name), times in names.items():
+            if times > 1:
+                raise InputError(f"{times} recognisers of {family} are called {name}: give one at a time")
         for family in sorted(families - {language_family(recognizer.language) for recognizer in heard}):
             example = f"--recognizers {family}=openai/whisper-small"
             missing[f"asr_bleu in {family}"] = f"no recogniser of {family} is loaded; give one, such as {example}"

@@ -133,7 +133,7 @@ class FasterWhisper:
         self.name = name
         self.language = language
         packages = ("faster-whisper", "ctranslate2", *([package] if package else ()))
-        self._versions = find_versions(*packages) | _name_weights(name, Path(model))
+        self._versions = find_versions(*packages) | _name_weights(language, name, Path(model))
         kind, _, number = device.partition(":")
         # float32 gives the same words on every CPU; int8 does not.
         try:
@@ -186,7 +186,7 @@ class TransformersRecognizer:
         [library] = need("transformers", "transformers")
         self.name = Path(model).name
         self.language = language
-        self._versions = find_versions("transformers") | _name_weights(self.name, Path(model))
+        self._versions = find_versions("transformers") | _name_weights(language, self.name, Path(model))
         try:
             self._pipeline: Any = library.pipeline("automatic-speech-recognition", model=model, device=device)
         except (OSError, ValueError, KeyError) as error:
@@ -207,9 +207,9 @@ class TransformersRecognizer:
         return [str(self._pipeline(item, **self._options)["text"]).strip() for item in inputs]
 
 
-def _name_weights(name: str, folder: Path) -> dict[str, str]:
+def _name_weights(language: str, name: str, folder: Path) -> dict[str, str]:
     """What a folder of weights holds, so that another one of its name is another judge; a name on the hub is itself."""
-    return {f"weights of {name}": digest_files(folder)[:16]} if folder.is_dir() else {}
+    return {f"{language}={name}": digest_files(folder)[:16]} if folder.is_dir() else {}
 
 
 def _one_line(error: Exception) -> str:

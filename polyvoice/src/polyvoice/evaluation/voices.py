@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _RATE_HZ = 16_000
 
-Voice: TypeAlias = "NDArray[np.float32]"
+Embedding: TypeAlias = "NDArray[np.float32]"
 """A voice as a vector of length 1, `[256]`."""
 
 
@@ -41,7 +41,7 @@ class VoiceJudge:
             self._encoder = self._package.VoiceEncoder(device, verbose=False)
         self.versions = find_versions("resemblyzer", "librosa", "webrtcvad-wheels")
 
-    def embed(self, waveform: Waveform) -> Voice | None:
+    def embed(self, waveform: Waveform) -> Embedding | None:
         """The voice; None where no speech is found in the waveform."""
         samples = resample(waveform, _RATE_HZ).samples
         if not np.any(samples):
@@ -50,10 +50,10 @@ class VoiceJudge:
         speech = self._package.preprocess_wav(np.clip(samples, -1.0, 1.0))
         if len(speech) == 0:
             return None
-        vector: Voice = self._encoder.embed_utterance(speech)
+        vector: Embedding = self._encoder.embed_utterance(speech)
         return vector
 
 
-def cosine(left: Voice, right: Voice) -> float:
+def cosine(left: Embedding, right: Embedding) -> float:
     """How alike two voices are, -1 to 1."""
     return float(left @ right)

@@ -70,7 +70,7 @@ class SpeechTranslator:
 
     @property
     def identity(self) -> str:
-        """The bundle by all its files, and the options."""
+        """The bundle by all its parts, and the options."""
         used = asdict(self._options) | {"first_level": self._first_level, "other_levels": self._other_levels}
         options = ", ".join(f"{name} {value}" for name, value in sorted(used.items()))
         return f"{self._bundle.manifest.name} ({self._bundle.digest}): {options}"

@@ -240,5 +240,6 @@ def _finish(out: Path, data: StageData, prepared: Prepared, plan: StagePlan, res
         settings={**plan.settings, "course": asdict(plan.course)},
         trained_on=TrainedOn(data.manifest.name, data.digest, prepared.pairs, result.step, result.held_out_loss),
     )
-    if not is_written(out / "model", trained, card):
-        write_stage(out / "model", trained, prepared.vocabulary, card, [out / name for name in plan.files])
+    files = [out / name for name in plan.files]
+    if not is_written(out / "model", trained, card, files):
+        write_stage(out / "model", trained, prepared.vocabulary, card, files)

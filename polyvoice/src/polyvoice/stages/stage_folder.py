@@ -86,11 +86,11 @@ def write_stage(
     write_json(folder / FILE, {"format": FORMAT, **values})
 
 
-def is_written(folder: Path, model: Decoder, card: StageCard) -> bool:
-    """Whether a folder holds the finished stage with these very weights, trained on the same for as long."""
+def is_written(folder: Path, model: Decoder, card: StageCard, files: Sequence[Path] = ()) -> bool:
+    """Whether a folder holds the stage with these very weights, trained on the same for as long, and files so named."""
     from unitlm.checkpoint import load_model
 
-    if not (folder / FILE).is_file():
+    if not all((folder / name).is_file() for name in (FILE, *(path.name for path in files))):
         return False
     mine = read_stage(folder, card.stage).trained_on
     if (mine.digest, mine.step) != (card.trained_on.digest, card.trained_on.step):

@@ -229,7 +229,9 @@ def write_voice_shards(
         corpus = VoiceCorpus(pairs, rates, how)
         if not len(corpus):
             if folder.name == "shards":
-                raise InputError(f"{folder}: no pair has units and codes on both sides")
+                raise InputError(
+                    f"{folder}: no pair has units and codes on both sides, and a speaker or a target of a second"
+                )
             continue
         if len(corpus) < len(pairs):
             why = "not spoken, or without a speaker and too short to be cut in two"
@@ -241,7 +243,7 @@ def write_voice_shards(
         ]
 
         shown = partial(_show, corpus, write, longest)
-        write_shards(folder, blocks, shown, codebooks=codebooks, provenance=f"{material.provenance} dealt")
+        write_shards(folder, blocks, shown, codebooks=codebooks, provenance=f"{material.provenance} dealt, by speakers")
 
 
 def _show(

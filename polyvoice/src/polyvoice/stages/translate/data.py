@@ -165,7 +165,7 @@ def write_pair_shards(
         memory: what texts are shown neighbours of.
         longest: the most ids of an example; longer ones are left out.
         provenance: names what the pairs are and all settings.
-        nearest: whether each text is shown its nearest neighbours, as in a translation, and not a draw.
+        nearest: whether each text is shown its nearest neighbours, and not a draw of them.
 
     Returns:
         How many examples were too long; those of shards that were there already do not count.
@@ -197,7 +197,7 @@ def write_pair_shards(
                 else:
                     too_long += 1
 
-    write_shards(folder, blocks, examples, provenance=f"{provenance} dealt")
+    write_shards(folder, blocks, examples, provenance=f"{provenance} dealt{' nearest' if nearest else ''}")
     return too_long
 
 
@@ -302,6 +302,7 @@ def disturb_text(text: str, letters: str, rate: float, chance: np.random.Generat
 def _recall(pairs: Sequence[SpokenPair], memory: TranslationMemory, settings: CorpusSettings) -> list[list[Recalled]]:
     """The neighbours of each pair's source text, none that says the same; twice as many as are shown."""
     recalled: list[list[Recalled]] = [[] for _ in pairs]
+    console = Console(stderr=True)
     if not settings.neighbours:
         return recalled
     texts: dict[Direction, dict[str, list[int]]] = {}
@@ -311,7 +312,8 @@ def _recall(pairs: Sequence[SpokenPair], memory: TranslationMemory, settings: Co
             texts.setdefault(way, {}).setdefault(pair.source.text, []).append(row)
     for way, rows in texts.items():
         found = memory.recall_all(list(rows), way, 2 * settings.neighbours)
-        shown = track(found, f"neighbours of {way.source}-{way.target}", len(rows), console=Console(stderr=True))
+        doing = f"neighbours of {way.source}-{way.target}"
+        shown = track(found, doing, len(rows), console=console, disable=not console.is_terminal)
         for same, near in zip(rows.values(), shown, strict=True):
             for row in same:
                 recalled[row] = near

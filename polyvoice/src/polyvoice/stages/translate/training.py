@@ -66,9 +66,7 @@ def train_translate(manifest: Path, extracted: Path, out: Path, settings: Transl
         if any(can_show(pair, vocabulary, corpus) for pair in material.held_out):
             write_to(out / "held_out", material.held_out, settings=without_chance(corpus), nearest=True)
         elif material.held_out:
-            print(
-                f"{out}: no held-out pair can show any of the tasks that are learned: none is watched", file=sys.stderr
-            )
+            print(f"{out}: no held-out pair can show a task that is learned: none is watched", file=sys.stderr)
         if skipped:
             print(f"{out}: {skipped} examples of more than {longest} ids left out", file=sys.stderr)
 
