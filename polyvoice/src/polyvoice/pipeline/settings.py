@@ -25,6 +25,9 @@ class View:
     delay_s: float = 0.0
 
 
+TEXT_BEAMS = 4
+"""Hypotheses of a search for text, unless told otherwise."""
+
 VIEWS = (View(), View(1.05), View(0.95), View(delay_s=0.01), View(1.1), View(0.9), View(delay_s=0.005))
 """In the order in which they are heard; the delays are half and a quarter of a frame of 50 Hz."""
 
@@ -38,7 +41,8 @@ class PipelineOptions:
             the bundle's maker chose for the direction.
         views: how many views of the recording are heard as one, of at most 7: itself, a little faster and slower,
             and beginning within a frame. More of them mishear less, and each costs the time of encoding and reading.
-        beams: hypotheses of the translation's beam search; 1 keeps the most probable one.
+        beams: hypotheses of the translation's beam search; 1 takes the most probable piece or unit after the other. By
+            default 4 by way of text and 1 on the direct route.
         hypotheses: by way of text, how many transcripts of the recording are weighed: the one is taken that also
             explains what was heard, as the model would speak it. 1: the most probable one.
         neighbours: by way of text, beside how many sentences like what was heard a translation is made, if the
@@ -69,8 +73,8 @@ class PipelineOptions:
 
     route: Route = "auto"
     views: int = len(VIEWS)
-    beams: int = 1
-    hypotheses: int = 4
+    beams: int | None = None
+    hypotheses: int = 8
     neighbours: int = 3
     candidates: int = 9
     durations: Durations = "model"
@@ -85,7 +89,7 @@ class PipelineOptions:
 
     def __post_init__(self) -> None:
         for name in ("views", "beams", "hypotheses", "candidates", "best_of"):
-            if getattr(self, name) < 1:
+            if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.neighbours < 0:
             raise InputError(f"neighbours must not be negative, got {self.neighbours}")

@@ -10,7 +10,7 @@ import numpy as np
 from polyvoice.bundle.loading import Bundle
 from polyvoice.errors import InputError
 from polyvoice.evaluation.translator import Translated
-from polyvoice.pipeline.settings import PipelineOptions
+from polyvoice.pipeline.settings import TEXT_BEAMS, PipelineOptions
 from polyvoice.pipeline.timing import Stopwatch
 from polyvoice.pipeline.views import views_of
 from polyvoice.pipeline.whole import put_together
@@ -200,7 +200,7 @@ class SpeechTranslator:
             route = bundle.manifest.choose_route(source, target) if options.route == "auto" else options.route
             how = TranslateOptions(
                 route=route,
-                beams=options.beams,
+                beams=options.beams or (TEXT_BEAMS if route == "chain" else 1),
                 hypotheses=options.hypotheses,
                 neighbours=options.neighbours,
                 candidates=options.candidates,
