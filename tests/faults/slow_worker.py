@@ -37,6 +37,9 @@ class Echo:
 
     identity = "echo"
 
+    def warm_up(self) -> None:
+        """Nothing is loaded."""
+
     def translate(self, waveform: Waveform, source_lang: str, target_lang: str, *, seed: int) -> Translated:
         time.sleep(0.1)
         return Translated(Waveform(waveform.samples[::-1].copy(), waveform.rate_hz), None, "", {"translate": 0.1}, 0.1)

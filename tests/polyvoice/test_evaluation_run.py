@@ -192,6 +192,9 @@ def test_a_system_that_says_nothing(manifest: Path, judges: Judges) -> None:
     class Mute:
         identity = "mute"
 
+        def warm_up(self) -> None:
+            """Nothing is loaded."""
+
         def translate(self, waveform: Waveform, source_lang: str, target_lang: str, *, seed: int) -> Translated:
             return Translated(None)
 

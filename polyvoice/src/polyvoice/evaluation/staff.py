@@ -140,6 +140,7 @@ class TranslateRows:
         system = self.employer.load_system()
         if isinstance(system, Recordings):
             raise InputError(f"{system.identity}: recordings are found, not translated")
+        system.warm_up()
         return partial(translate_row, system, self.seed)
 
 

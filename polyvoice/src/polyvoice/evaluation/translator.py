@@ -42,6 +42,9 @@ class Translator(Protocol):
     def identity(self) -> str:
         """Names the system and its weights: a run is only continued with the same one."""
 
+    def warm_up(self) -> None:
+        """Load what the first translation would have to wait for, which would count to its time."""
+
     def translate(self, waveform: Waveform, source_lang: str, target_lang: str, *, seed: int) -> Translated:
         """Translate one utterance; the same seed gives the same speech.
 
