@@ -7,6 +7,7 @@ plain `python` run is the same code with one process and no communication.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -23,6 +24,11 @@ from unitlm.errors import InputError
 from unitlm.model import Decoder
 
 Strategy = Literal["ddp", "fsdp"]
+
+# FSDP2's caches keep gloo's threads alive. A thread that lets go of the last collective's tensors, which wants Python's
+# lock, while the interpreter is shutting down brings the process down ("terminate called without an active
+# exception"), though all has been done. So each thread is given the time to come to rest.
+GLOO_REST_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,8 @@ def join_processes(device: str = "auto") -> Iterator[Processes]:
     finally:
         if opened:
             dist.destroy_process_group()
+            if chosen.type == "cpu":
+                time.sleep(GLOO_REST_S)
 
 
 def parallelize(model: Decoder, strategy: Strategy, processes: Processes, *, bf16: bool) -> nn.Module:
