@@ -14,6 +14,7 @@ import torch
 
 from speechunits.audio import Waveform
 from speechunits.codecs.speech_codec.diary import Diary
+from speechunits.speakers.campplus import CamPlusPlus
 
 
 @dataclass(frozen=True)
@@ -127,3 +128,44 @@ def save_tiny_hubert(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., 
         return TinyHubert(path, model)
 
     return save
+
+
+@pytest.fixture(scope="session")
+def scatter() -> Callable[[int, float], torch.Tensor]:
+    """Make so many numbers from -1 to 1 without a visible order, the same everywhere."""
+    return _scatter
+
+
+@pytest.fixture(scope="session")
+def save_speaker_encoder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
+    """Save a CAM++ with made-up weights of a seed as 3D-Speaker saves its own; return the file."""
+
+    def save(seed: int) -> Path:
+        path = tmp_path_factory.getbasetemp() / f"campplus-{seed}.pt"
+        torch.save(_make_speaker_weights(seed), path)
+        return path
+
+    return save
+
+
+def _scatter(count: int, start: float) -> torch.Tensor:
+    """Numbers from -1 to 1 without a visible order, the same everywhere."""
+    values = (torch.arange(count, dtype=torch.float64) * 12.9898 + start).sin() * 43758.5453
+    return 2.0 * (values - values.floor()) - 1.0
+
+
+def _make_speaker_weights(seed: int) -> dict[str, torch.Tensor]:
+    """Weights of the published shapes, by a rule that another implementation can follow."""
+    state = CamPlusPlus().state_dict()
+    for place, (name, tensor) in enumerate(sorted(state.items())):
+        if not tensor.is_floating_point():
+            continue
+        values = _scatter(tensor.numel(), 78.233 + place + 0.5 * seed).view(tensor.shape)
+        fan_in = max(1, tensor[0].numel()) if tensor.dim() > 1 else 1
+        if name.endswith("running_var"):
+            tensor.copy_(1.0 + 0.3 * values)
+        elif tensor.dim() > 1:
+            tensor.copy_(2.0 * values / fan_in**0.5)
+        else:
+            tensor.copy_((1.0 if name.endswith("weight") else 0.0) + 0.2 * values)
+    return state

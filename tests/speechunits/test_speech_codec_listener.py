@@ -1,4 +1,4 @@
-"""An encoder listens while a codec is trained: its gradient, what it changes, and who cannot listen."""
+"""Encoders listen while a codec is trained: their gradients, what they change, and who cannot listen."""
 
 import json
 from collections.abc import Callable
@@ -126,3 +126,36 @@ def test_a_listener_is_known_by_what_it_is(clips: Path, tmp_path: Path, save_tin
 def test_crops_that_are_listened_to_are_whole_numbers() -> None:
     with pytest.raises(InputError, match="listener_crops must be at least 1"):
         course("", listener_crops=0)
+
+
+def test_a_voice_that_is_asked_for_is_kept_better(clips: Path, tmp_path: Path, save_speaker_encoder) -> None:
+    short = {
+        "reconstruction_steps": 30,
+        "adversarial_steps": 1,
+        "decoder_steps": 1,
+        "speaker_crops": 1,
+        "speaker_encoder": str(save_speaker_encoder(0)),
+    }
+    train_speech_codec(course("", speaker_weight=0.0, **short), clips, tmp_path / "without")
+    train_speech_codec(course("", speaker_weight=20.0, **short), clips, tmp_path / "with")
+    without, kept = (read_losses(tmp_path / name, "speaker") for name in ("without", "with"))
+    assert len(kept) == 32  # in every stage
+    assert np.mean(kept[15:30]) < 0.9 * np.mean(without[15:30])
+
+
+def test_a_speaker_encoder_is_known_by_its_weights(clips: Path, tmp_path: Path, save_speaker_encoder) -> None:
+    short = {"reconstruction_steps": 12, "adversarial_steps": 1, "decoder_steps": 1, "speaker_crops": 1}
+    train_speech_codec(course("", speaker_encoder=str(save_speaker_encoder(0)), **short), clips, tmp_path / "run")
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["voices_heard_by"].startswith("campplus sha256:")
+    assert record["heard_by"] == ""
+    other = str(save_speaker_encoder(1))
+    with pytest.raises(InputError, match="begun with voices_heard_by"):
+        train_speech_codec(course("", speaker_encoder=other, **short), clips, tmp_path / "run")
+
+
+def test_a_codec_at_another_rate_has_no_speaker_encoder(clips: Path, tmp_path: Path, save_speaker_encoder) -> None:
+    other = replace(SHAPE, sample_rate_hz=8_000)
+    settings = course("", codec=other, adversarial_crop_s=0.3, speaker_encoder=str(save_speaker_encoder(0)))
+    with pytest.raises(InputError, match="hears speech at 16000 Hz, not the codec's 8000"):
+        train_speech_codec(settings, clips, tmp_path / "rate")

@@ -20,26 +20,25 @@ from speechunits.files import write_atomically
 Figure: TypeAlias = float | str | list[float]
 
 # These may change when a run is continued. Longer last stages are wanted when a codec is better than its plan.
-# A listener is known by what it is, not by where it lies.
-_FREE = frozenset(
-    {"listener", "decoder_steps", "device", "readers", "log_every", "evaluate_every", "checkpoint_minutes"}
-)
+# Who listens is known by what it is, not by where it lies.
+_LISTENERS = frozenset({"listener", "speaker_encoder"})
+_FREE = _LISTENERS | {"decoder_steps", "device", "readers", "log_every", "evaluate_every", "checkpoint_minutes"}
 
 
-def record_run(out: Path, settings: CodecTraining, data: CodecData, listener: str = "") -> None:
+def record_run(out: Path, settings: CodecTraining, data: CodecData, heard_by: Mapping[str, str]) -> None:
     """Write what the run is, or check that it is the one that was begun here.
 
     Args:
         out: the run's folder.
         settings: how it trains.
         data: what on.
-        listener: the identity of the encoder that listens; empty without one.
+        heard_by: the identities of the encoders that listen, by the key that each has in the file.
 
     Raises:
-        InputError: the folder holds a run with other settings, another list, other units or another listener.
+        InputError: the folder holds a run with other settings, another list, other units or other listeners.
     """
     path = out / "run.json"
-    digests = {"list": data.digest, "units_of_list": data.units_digest, "heard_by": listener}
+    digests = {"list": data.digest, "units_of_list": data.units_digest, **heard_by}
     wanted = {**digests, "settings": asdict(settings)}
     if not path.exists():
         versions = {name: version(name) for name in ("speechunits", "torch", "numpy")}
@@ -49,7 +48,13 @@ def record_run(out: Path, settings: CodecTraining, data: CodecData, listener: st
     try:
         begun = json.loads(path.read_text(encoding="utf-8"))
         # A setting that there was not yet had its default.
-        before = {"units_of_list": "", "heard_by": "", **begun, **asdict(CodecTraining()), **begun["settings"]}
+        before = {
+            "units_of_list": "",
+            **dict.fromkeys(heard_by, ""),
+            **begun,
+            **asdict(CodecTraining()),
+            **begun["settings"],
+        }
         before["codec"] = {**asdict(CodecSettings()), **begun["settings"]["codec"]}
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: does not describe a training run of a codec") from error

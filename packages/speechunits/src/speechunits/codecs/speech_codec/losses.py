@@ -98,6 +98,16 @@ def heard_loss(decoded: Tensor, original: Tensor) -> Tensor:
     return _size(decoded - original) / _size(spread).clamp(min=1e-3)
 
 
+def speaker_loss(decoded: Tensor, original: Tensor) -> Tensor:
+    """Mean cosine distance of embeddings `[B, E]` of length 1.
+
+    Args:
+        decoded: of decoded speech, carries the gradient.
+        original: of the original.
+    """
+    return 1.0 - (decoded * original).sum(dim=1).mean()
+
+
 def _size(values: Tensor) -> Tensor:
     # Layers may be bfloat16, whose two to three digits are too few for a loss.
     return values.abs().mean(dtype=torch.float32)

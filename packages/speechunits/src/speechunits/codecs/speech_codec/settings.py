@@ -196,6 +196,10 @@ class CodecTraining:
         listener_layer: transformer layer of it, 1 is the first.
         listener_weight: of the distance between its features.
         listener_crops: how many crops of a batch it hears; it costs much of a step.
+        speaker_encoder: file of CAM++'s weights (`campplus_cn_en_common.pt` of 3D-Speaker), whose embeddings of decoded
+            speech shall be those of the original; it knows who speaks, and voices are kept better. Empty for none.
+        speaker_weight: of the cosine distance between the embeddings.
+        speaker_crops: how many crops of a batch it hears, the last ones; it costs much of a step.
         commitment_weight: of the distance between latents and their codes.
         covariance_weight: of the covariances between the latent's dimensions; it keeps all of them in use.
         adversarial_width: channels of the discriminators in the adversarial stage.
@@ -246,6 +250,9 @@ class CodecTraining:
     listener_layer: int = 3
     listener_weight: float = 6.0
     listener_crops: int = 4
+    speaker_encoder: str = ""
+    speaker_weight: float = 6.0
+    speaker_crops: int = 4
     commitment_weight: float = 0.25
     covariance_weight: float = 0.3
     adversarial_width: int = 16
@@ -266,7 +273,7 @@ class CodecTraining:
         whole_from_one = ("reconstruction_steps", "batch_clips", "kmeans_batches", "adversarial_width")
         least: dict[str, float] = dict.fromkeys((*whole_from_one, "decoder_stage_width", "log_every"), 1)
         least |= dict.fromkeys(("held_out_clips", "evaluate_every", "readers"), 1)
-        least |= dict.fromkeys(("listener_layer", "listener_crops"), 1)
+        least |= dict.fromkeys(("listener_layer", "listener_crops", "speaker_crops"), 1)
         least |= dict.fromkeys(("adversarial_steps", "decoder_steps", "warmup_steps", "unquantized_steps"), 0)
         least |= dict.fromkeys(("guide_steps", "average_decay", "checkpoint_minutes"), 0)
         least |= dict.fromkeys(("mel_weight", "adversarial_mel_weight", "feature_weight", "commitment_weight"), 0)
@@ -274,6 +281,7 @@ class CodecTraining:
             (
                 "pitch_weight",
                 "listener_weight",
+                "speaker_weight",
                 "covariance_weight",
                 "gain_db",
                 "seed",

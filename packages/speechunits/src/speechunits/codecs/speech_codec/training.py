@@ -18,11 +18,11 @@ from speechunits.codecs.speech_codec.codec import SpeechCodec
 from speechunits.codecs.speech_codec.data import Batch, CodecData, Crops, read_codec_data, read_held_out
 from speechunits.codecs.speech_codec.diary import Diary, Figure, record_run
 from speechunits.codecs.speech_codec.discriminator import Discriminators
+from speechunits.codecs.speech_codec.listeners import Listeners
 from speechunits.codecs.speech_codec.losses import (
     adversarial_loss,
     discriminator_loss,
     feature_loss,
-    heard_loss,
     mel_distance,
     mel_loss,
 )
@@ -34,8 +34,6 @@ from speechunits.codecs.speech_codec.state import TrainingState, read_step
 from speechunits.codecs.speech_codec.storage import read_codec, round_as_stored, write_codec
 from speechunits.codecs.speech_codec.telling import tell
 from speechunits.devices import require_device
-from speechunits.encoders.batched import BatchedEncoder
-from speechunits.encoders.load import load_encoder
 from speechunits.errors import DivergedError, InputError
 from speechunits.precision import has_bf16
 
@@ -57,7 +55,7 @@ def train_speech_codec(settings: CodecTraining, list_path: Path, out: Path) -> P
 
     Raises:
         InputError: the list, a file of it or the codec to go on from cannot be used, or `out` holds another run or is
-            in use; the listener cannot be loaded, or SwiftF0 is not installed, from which a source is learned.
+            in use; who listens cannot be loaded, or SwiftF0 is not installed, from which a source is learned.
         DivergedError: the loss is not finite; the state on disk is from before that.
     """
     base = read_codec(Path(settings.base)) if settings.base else None
@@ -70,7 +68,7 @@ def train_speech_codec(settings: CodecTraining, list_path: Path, out: Path) -> P
     if data.without_units:
         without = f"{data.without_units} recordings of {list_path} have no units in {settings.units}: left out"
         print(without, file=sys.stderr)
-    listener = _load_listener(settings) if settings.listener else None
+    listeners = Listeners.load(settings, str(_choose_device(settings)))
     out.mkdir(parents=True, exist_ok=True)
     lock = FileLock(out / ".lock")
     try:
@@ -78,8 +76,8 @@ def train_speech_codec(settings: CodecTraining, list_path: Path, out: Path) -> P
     except Timeout as error:
         raise InputError(f"{out}: another process is training here") from error
     with held:  # `with lock` would take it a second time, and give it back once
-        record_run(out, settings, data, "" if listener is None else listener.identity)
-        _Run(settings, data, out, base, listener).go_on()
+        record_run(out, settings, data, listeners.identities)
+        _Run(settings, data, out, base, listeners).go_on()
     return out / "codec"
 
 
@@ -106,9 +104,9 @@ class _Run:
         data: CodecData,
         out: Path,
         base: CodecModel | None,
-        listener: BatchedEncoder | None,
+        listeners: Listeners,
     ) -> None:
-        self._settings, self._out, self._listener = settings, out, listener
+        self._settings, self._out, self._listeners = settings, out, listeners
         self._crops = Crops(data.train, settings)
         self._held_out = read_held_out(data.held_out, settings.codec.sample_rate_hz)
         self._held_out_clips = data.held_out
@@ -133,7 +131,7 @@ class _Run:
         """Take all steps that are left, and write the codec."""
         settings = self._settings
         done = self._restore()
-        trainer = Trainer(settings, self._state, self._device, self._listener)
+        trainer = Trainer(settings, self._state, self._device, self._listeners)
         with Diary(self._out, done, settings.steps) as diary:
             saved_at = time.monotonic()
             for step, stage, batch in self._crops.batches(self._stages, done + 1):
@@ -222,9 +220,10 @@ class Trainer:
         settings: CodecTraining,
         state: TrainingState,
         device: torch.device,
-        listener: BatchedEncoder | None = None,
+        listeners: Listeners | None = None,
     ) -> None:
-        self._settings, self._state, self._device, self._listener = settings, state, device, listener
+        self._settings, self._state, self._device = settings, state, device
+        self._listeners = listeners or Listeners(settings)
 
     @torch.no_grad()
     def make_codebooks(self, crops: Crops, stage: Stage) -> None:
@@ -262,9 +261,8 @@ class Trainer:
         if state.discriminators is not None:
             pull, judged = self._confront(state.discriminators, decoded.detach(), samples)
             figures |= judged
-        if self._listener is not None:
-            wish, figures["heard"] = self._be_heard(self._listener, decoded.detach(), samples)
-            pull = pull + wish
+        wish, heard = self._be_heard(decoded.detach(), samples)
+        pull, figures = pull + wish, figures | heard
         torch.autograd.backward([loss, decoded], [None, pull])
         figures["gradient_norm"] = self._apply(step, stage)
         state.follow_decoder()
@@ -306,15 +304,15 @@ class Trainer:
         torch.autograd.backward(figures["discriminator"], inputs=list(discriminators.parameters()))
         return pull, figures
 
-    def _be_heard(self, listener: BatchedEncoder, decoded: Tensor, samples: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the gradient that an encoder sends back to the decoded sound for its first crops, and the distance."""
-        count = self._settings.listener_crops
+    def _be_heard(self, decoded: Tensor, samples: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the gradient that listeners send back to the decoded sound, and how far off it sounds to them."""
+        decoded.requires_grad_()
         with self._autocast():
-            with torch.no_grad():
-                right = listener.hear(samples[:count])
-            loss = heard_loss(listener.hear(decoded.requires_grad_()[:count]), right)
-        (wish,) = torch.autograd.grad(self._settings.listener_weight * loss, decoded)
-        return wish, loss
+            loss, figures = self._listeners.listen(decoded, samples)
+        if loss is None:
+            return torch.zeros_like(decoded), figures
+        (wish,) = torch.autograd.grad(loss, decoded)
+        return wish, figures
 
     def _apply(self, step: int, stage: Stage) -> Tensor:
         """Move the weights along their gradients; return the norm of the codec's gradient before clipping."""
@@ -341,14 +339,6 @@ class Trainer:
 def _choose_device(settings: CodecTraining) -> torch.device:
     kind = ("cuda" if torch.cuda.is_available() else "cpu") if settings.device == "auto" else settings.device
     return require_device(kind)
-
-
-def _load_listener(settings: CodecTraining) -> BatchedEncoder:
-    encoder = load_encoder(settings.listener, settings.listener_layer, str(_choose_device(settings)))
-    if encoder.sample_rate_hz != settings.codec.sample_rate_hz:
-        rates = f"{encoder.sample_rate_hz} Hz, not the codec's {settings.codec.sample_rate_hz}"
-        raise InputError(f"{settings.listener}: hears speech at {rates}")
-    return encoder
 
 
 def _rate_factor(step: int, stage: Stage, warmup_steps: int) -> float:

@@ -1,0 +1,52 @@
+"""A speaker encoder out of its file; gradients flow through its embeddings, so that they can be asked for in a loss."""
+
+import pickle
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from speechunits.digests import digest_tensors
+from speechunits.errors import InputError
+from speechunits.speakers.campplus import CamPlusPlus, log_mel_of_kaldi
+
+SAMPLE_RATE_HZ = 16_000
+SHORTEST_S = 0.5
+"""Less says too little about who speaks."""
+
+
+class SpeakerEncoder:
+    """CAM++ (arXiv 2303.00332) with frozen weights."""
+
+    def __init__(self, model: CamPlusPlus, identity: str) -> None:
+        """Wrap a network; see `load_speaker_encoder`."""
+        self._model, self.identity = model, identity
+
+    def embed(self, samples: Tensor) -> Tensor:
+        """Return embeddings `[B, 192]` of length 1 of speech `[B, N]` at 16 kHz, which carries the gradient."""
+        return torch.nn.functional.normalize(self._model(log_mel_of_kaldi(samples)), dim=1)
+
+
+def load_speaker_encoder(path: Path, device: str = "cpu") -> SpeakerEncoder:
+    """Load CAM++ as 3D-Speaker publishes it (`campplus_cn_en_common.pt`, Apache-2.0).
+
+    Args:
+        path: the file, a PyTorch state dictionary.
+        device: torch device.
+
+    Raises:
+        InputError: there is no such file, or it holds something else.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise InputError(f"{path}: there is no speaker encoder") from error
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise InputError(f"{path}: not a file of PyTorch weights") from error
+    model = CamPlusPlus()
+    try:
+        model.load_state_dict(state)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: not the weights of CAM++ for 192 dimensions") from error
+    model.eval().requires_grad_(False).to(device)
+    return SpeakerEncoder(model, f"campplus {digest_tensors(model.state_dict())}")
