@@ -172,7 +172,7 @@ def tell_units(codec: Path, units: UnitsInfo, out: Path) -> Path:
     return out
 
 
-def test_a_decoder_that_is_told_units_needs_the_first_level_alone(
+def test_a_decoder_that_is_told_units_needs_few_codes_or_none(
     parts: dict[str, Path], toy_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     units = bundle.load(toy_bundle).manifest.units
@@ -191,7 +191,7 @@ def test_a_decoder_that_is_told_units_needs_the_first_level_alone(
         return cast(Waveform, decode(codes, spoken))
 
     opened.codec.decode_told = listen  # type: ignore[attr-defined]
-    translator = SpeechTranslator(opened, PipelineOptions(best_of=1))
+    translator = SpeechTranslator(opened, PipelineOptions(best_of=1, first_level="mean"))
     said = next(piece for piece in translator.pieces(speech, "en", "zh") if piece.waveform is not None)
     [(codes, spoken), *_] = heard
     assert codes.codes.shape == (1, said.runs.lengths.sum())
@@ -199,10 +199,20 @@ def test_a_decoder_that_is_told_units_needs_the_first_level_alone(
     np.testing.assert_array_equal(spoken.units, expand(said.runs))
     np.testing.assert_array_equal(spoken.prompt, translator.hear_voice(speech, "en").codes)
     assert "first_level mean" in translator.identity
+    # Told what is said and in whose voice, the decoder needs no codes, unless some are asked for.
+    without = SpeechTranslator(opened, PipelineOptions())
+    assert "first_level none" in without.identity
+    spoken_by = SpokenBy(expand(said.runs), translator.hear_voice(speech, "en").codes)
+    pieces = without.pieces(speech, "en", "zh")
+    sound = next(piece.waveform for piece in pieces if piece.waveform is not None)
+    np.testing.assert_array_equal(sound.samples, opened.codec.say(spoken_by).samples)  # type: ignore[attr-defined]
+    assert sound.samples.size == said.runs.lengths.sum() * 320
     assert "other_levels none" in translator.identity
     as_drawn = SpeechTranslator(opened, PipelineOptions(best_of=1, first_level="drawn"))
     list(as_drawn.pieces(speech, "en", "zh"))
     assert len(heard[-1][0].chances) == 0
+    with pytest.raises(InputError, match="is told nothing, so that it needs codes"):
+        SpeechTranslator(bundle.load(toy_bundle), PipelineOptions(first_level="none")).warm_up()
     with pytest.raises(InputError, match="there is no model of the others"):
         SpeechTranslator(opened, PipelineOptions(other_levels="best")).warm_up()
     # What a decoder was told in training is what it has to be told.

@@ -316,6 +316,7 @@ def test_silence_has_no_translation(system: SpeechTranslator) -> None:
         ({"temperature": math.nan}, "temperature"),
         ({"top_p": 0.0}, "top_p must be above 0 and at most 1, got 0"),
         ({"first_level": "mean", "other_levels": "best"}, "first_level cannot be mean"),
+        ({"first_level": "none", "other_levels": "mean"}, "first_level cannot be none"),
         ({"longest_piece_s": 0.2}, "0.5 s is the least"),
     ],
 )

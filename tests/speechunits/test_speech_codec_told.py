@@ -177,6 +177,19 @@ def test_the_last_unit_lasts_where_an_encoder_leaves_out_the_end() -> None:
     np.testing.assert_array_equal(codec.decode_told(codes, SpokenBy(units, prompt)).samples, expected)
 
 
+def test_no_codes_are_needed_where_units_and_a_voice_are_told() -> None:
+    model = wake(make_model(SHAPE.guided_by(6), UNITS))
+    with torch.no_grad():
+        model.quantizer.codebooks[0, 0] = 0.0  # a code that says nothing
+    codec, spoken = SpeechCodec(model), SpokenBy(np.arange(20) % 6, draw_codes(3, 9))
+    said = codec.say(spoken).samples
+    silent = SoftCodes.certain(np.zeros((1, 20), np.int64))
+    np.testing.assert_array_equal(said, codec.decode_told(silent, spoken).samples)
+    assert said.shape == (20 * 320,)
+    with pytest.raises(InputError, match="has not learned to be told"):
+        SpeechCodec(make_model(SHAPE)).say(spoken)
+
+
 def test_voices_are_heard_in_all_levels() -> None:
     model, codes = make_model(SHAPE.guided_by(6), UNITS), SoftCodes.certain(draw_codes(1, 20))
     with pytest.raises(InputError, match="in codes of all 3 levels, not of 2"):

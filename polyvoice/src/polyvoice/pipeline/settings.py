@@ -54,9 +54,10 @@ class PipelineOptions:
         temperature: of drawing the codec's first level; 0 takes the most probable code.
         top_p: draw from the smallest set of this probability only.
         best_of: draws of which the one with the largest mean log-probability is taken.
-        first_level: drawn: the codec's decoder gets the codes of its first level that were drawn; mean: each code
-            counts as much as it was probable after those drawn before it, which recognisers understand better. auto:
-            mean where the decoder gets the first level alone, else drawn.
+        first_level: none: the codec's decoder gets no codes, but what is said and in whose voice, if it has learned to
+            be told; drawn: it gets the codes of its first level that were drawn; mean: each code counts as much as it
+            was probable after those drawn before it, which recognisers understand better. auto: none where the decoder
+            is told, mean where it gets the first level alone, else drawn.
         other_levels: none: the codec's decoder gets level 0 alone; best: the most probable codes of the other levels,
             too; mean: each of their codes counts as much as it is probable, which is nearer to the right spectrum and,
             with a weak model, a little less clear. auto: none where the decoder is told what is said and in whose
@@ -81,7 +82,7 @@ class PipelineOptions:
     temperature: float = 0.7
     top_p: float = 0.8
     best_of: int = 4
-    first_level: Literal["auto", "drawn", "mean"] = "auto"
+    first_level: Literal["auto", "none", "drawn", "mean"] = "auto"
     other_levels: Literal["auto", "none", "best", "mean"] = "auto"
     longest_piece_s: float = 10.0
     pause_s: float = 0.7
@@ -102,8 +103,10 @@ class PipelineOptions:
             raise InputError(f"temperature must be a number of at least 0, got {self.temperature:g}")
         if not 0 < self.top_p <= 1:
             raise InputError(f"top_p must be above 0 and at most 1, got {self.top_p:g}")
-        if self.first_level == "mean" and self.other_levels not in ("auto", "none"):
-            raise InputError(f"other_levels {self.other_levels} are made for drawn codes: first_level cannot be mean")
+        if self.first_level in ("none", "mean") and self.other_levels not in ("auto", "none"):
+            raise InputError(
+                f"other_levels {self.other_levels} are made for drawn codes: first_level cannot be {self.first_level}"
+            )
         if self.longest_piece_s < 0.5:
             raise InputError(f"pieces of at most {self.longest_piece_s:g} s cannot be translated; 0.5 s is the least")
         if self.longest_voice_s < 0.5:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from polyvoice.pipeline.whole import put_together
 from polyvoice.stages.synthesize.synthesizer import FirstLevel, OtherLevels, SynthesisOptions, Synthesizer
 from polyvoice.stages.translate.decoding import TranslateOptions, Translation
 from speechunits.audio import Waveform, resample
-from speechunits.codecs.protocol import Codes, SpokenBy, decode_softly, told_of
+from speechunits.codecs.protocol import Codes, SpokenBy, ToldCodec, decode_softly, told_of
 from speechunits.runs import Runs, Units, deduplicate, expand
 from speechunits.segments import Segment, cut_at_pauses
 
@@ -89,22 +90,27 @@ class SpeechTranslator:
         bundle = self._bundle
         lengths = bundle.duration if self._options.durations == "model" else bundle.mean_durations
         bundle.translator.warm_up()
-        _ = (bundle.encoder, bundle.kmeans, bundle.codec, bundle.translator, lengths, self._synthesizer)
+        _ = (bundle.encoder, bundle.kmeans, bundle.codec, bundle.translator, lengths)
+        _ = self._first_level == "none" or self._synthesizer
 
     @property
-    def _first_level(self) -> FirstLevel:
+    def _first_level(self) -> Literal["none"] | FirstLevel:
         """What the codec's decoder gets of level 0."""
-        asked = self._options.first_level
-        if asked == "auto":
-            return "mean" if self._other_levels == "none" else "drawn"
-        return asked
+        asked, told = self._options.first_level, told_of(self._bundle.codec) is not None
+        if asked == "none" and not told:
+            raise InputError("the codec's decoder is told nothing, so that it needs codes: first_level cannot be none")
+        if asked != "auto":
+            return asked
+        if self._other_levels != "none":
+            return "drawn"
+        return "none" if told else "mean"
 
     @property
     def _other_levels(self) -> OtherLevels:
         """What the codec's decoder gets beside level 0."""
         asked = self._options.other_levels
         if asked == "auto":
-            alone = told_of(self._bundle.codec) is not None or self._options.first_level == "mean"
+            alone = told_of(self._bundle.codec) is not None or self._options.first_level in ("none", "mean")
             return "none" if alone else "best"
         return asked
 
@@ -216,27 +222,29 @@ class SpeechTranslator:
             else:
                 lengths = bundle.mean_durations.predict(heard, translation.units)
         runs = Runs(translation.units, lengths)
+        spoken = self._speak(expand(runs), voice, target, seed, watch)
+        return Piece(segment, heard, translation, runs, spoken, watch.seconds)
+
+    def _speak(self, said: Units, voice: Voice, language: str, seed: int, watch: Stopwatch) -> Waveform:
+        """Units, one a frame, in a voice."""
+        codec, options, first_level = self._bundle.codec, self._options, self._first_level
+        if first_level == "none" and isinstance(codec, ToldCodec):
+            with watch.time("decode"):
+                return codec.say(SpokenBy(said, voice.codes))
         with watch.time("synthesize"):
-            said = expand(runs)
+            how = SynthesisOptions(
+                temperature=options.temperature,
+                top_p=options.top_p,
+                best_of=options.best_of,
+                first_level="mean" if first_level == "mean" else "drawn",
+                other_levels=self._other_levels,
+            )
             codes = self._synthesizer.synthesize(
-                voice.units,
-                voice.codes,
-                said,
-                voice.language,
-                target,
-                options=SynthesisOptions(
-                    temperature=options.temperature,
-                    top_p=options.top_p,
-                    best_of=options.best_of,
-                    first_level=self._first_level,
-                    other_levels=self._other_levels,
-                ),
-                seed=seed,
+                voice.units, voice.codes, said, voice.language, language, options=how, seed=seed
             )
         with watch.time("decode"):
             told = self._synthesizer.rates.stretch_units(said, codes.codes.shape[1])
-            spoken = decode_softly(bundle.codec, codes, SpokenBy(told, voice.codes))
-        return Piece(segment, heard, translation, runs, spoken, watch.seconds)
+            return decode_softly(codec, codes, SpokenBy(told, voice.codes))
 
     def _units(self, waveform: Waveform, views: int = 1) -> list[Units]:
         """Units of speech, one a frame, of each view that is long enough; the first is the speech as it is."""

@@ -123,6 +123,13 @@ class ToldCodec(SoftCodec, Protocol):
                 not of this codec; or its decoder can be told nothing.
         """
 
+    def say(self, spoken: SpokenBy) -> Waveform:
+        """Return the waveform of what is said in a voice, without any codes; one frame a unit.
+
+        Raises:
+            InputError: as `decode_told`.
+        """
+
 
 def told_of(codec: Codec) -> "UnitsInfo | None":
     """What the units are that a codec's decoder may be told; None when it can be told nothing."""

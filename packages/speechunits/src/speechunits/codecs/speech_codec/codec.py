@@ -113,16 +113,26 @@ class SpeechCodec:
     @torch.inference_mode()
     def decode_told(self, codes: SoftCodes, spoken: SpokenBy) -> Waveform:
         """Return the waveform of codes of which more is known; see `ToldCodec`."""
+        latent = self._mean_latent(codes)
+        return self._decode_latent(latent, self._guidance(spoken, len(latent)))
+
+    @torch.inference_mode()
+    def say(self, spoken: SpokenBy) -> Waveform:
+        """Return the waveform of what is said in a voice, without any codes; see `ToldCodec`."""
+        guidance = self._guidance(spoken, spoken.units.size)
+        codebooks = self._model.quantizer.codebooks
+        return self._decode_latent(codebooks.new_zeros(spoken.units.size, codebooks.shape[-1]), guidance)
+
+    def _guidance(self, spoken: SpokenBy, frames: int) -> Guidance:
+        """What the decoder is told of so many frames."""
         if self.told is None:
             raise InputError("the codec's decoder has not learned to be told units, or not with so few levels")
         if len(spoken.prompt) != self.levels:
             raise InputError(f"a voice is heard in codes of all {self.levels} levels, not of {len(spoken.prompt)}")
-        latent = self._mean_latent(codes)
-        units = _require_units(spoken.units, len(latent), self.told.clusters)
+        units = _require_units(spoken.units, frames, self.told.clusters)
         prompt = self._model.quantizer.decode(self._on_device(self._checked(spoken.prompt)))  # [1, P, D]
-        said = torch.from_numpy(units)[None].to(self._device())
-        frames = torch.tensor([prompt.shape[1]], device=self._device())
-        return self._decode_latent(latent, Guidance(said, prompt, frames))
+        heard = torch.tensor([prompt.shape[1]], device=self._device())
+        return Guidance(torch.from_numpy(units)[None].to(self._device()), prompt, heard)
 
     def _mean_latent(self, codes: SoftCodes) -> Tensor:
         """The mean vector of every frame, `[T, D]`."""
