@@ -137,7 +137,8 @@ def test_a_voice_that_is_asked_for_is_kept_better(clips: Path, tmp_path: Path, s
         "speaker_encoder": str(save_speaker_encoder(0)),
     }
     train_speech_codec(course("", speaker_weight=0.0, **short), clips, tmp_path / "without")
-    train_speech_codec(course("", speaker_weight=20.0, **short), clips, tmp_path / "with")
+    # Embeddings by made-up weights differ little.
+    train_speech_codec(course("", speaker_weight=2000.0, **short), clips, tmp_path / "with")
     without, kept = (read_losses(tmp_path / name, "speaker") for name in ("without", "with"))
     assert len(kept) == 32  # in every stage
     assert np.mean(kept[15:30]) < 0.9 * np.mean(without[15:30])
