@@ -5,6 +5,7 @@ which is masked by what its context says; mean and spread over time make the emb
 published weights.
 """
 
+import functools
 import math
 
 import torch
@@ -177,11 +178,14 @@ def log_mel_of_kaldi(samples: Tensor) -> Tensor:
     before = torch.cat((frames[..., :1], frames[..., :-1]), dim=2)
     shape = torch.hann_window(_WINDOW, periodic=False, device=samples.device).pow(0.85)
     energies = torch.fft.rfft((frames - _EMPHASIS * before) * shape, n=_TRANSFORM).abs().square()
-    spectra: Tensor = (energies @ _mel_triangles().to(samples.device)).clamp(min=torch.finfo(torch.float32).eps).log()
+    spectra: Tensor = (energies @ _mel_triangles(samples.device)).clamp(min=torch.finfo(torch.float32).eps).log()
     return spectra - spectra.mean(dim=1, keepdim=True)
 
 
-def _mel_triangles() -> Tensor:
+# Made outside of inference mode even when inference asks first, as the codec's filters are: training may follow.
+@functools.cache
+@torch.inference_mode(mode=False)
+def _mel_triangles(device: torch.device) -> Tensor:
     """Kaldi's filters `[257, 80]`: triangles on the mel scale itself."""
     lowest, highest = _mel(_LOWEST_HZ), _mel(_RATE_HZ / 2.0)
     corners = torch.linspace(lowest, highest, MEL_BANDS + 2, dtype=torch.float64)
@@ -189,7 +193,7 @@ def _mel_triangles() -> Tensor:
     mels = (1.0 + bins / 700.0).log()[:, None] * 1127.0
     rising = (mels - corners[:-2]) / (corners[1:-1] - corners[:-2])
     falling = (corners[2:] - mels) / (corners[2:] - corners[1:-1])
-    return torch.minimum(rising, falling).clamp(min=0.0).float()
+    return torch.minimum(rising, falling).clamp(min=0.0).float().to(device)
 
 
 def _mel(hz: float) -> float:

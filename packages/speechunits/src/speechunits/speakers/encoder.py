@@ -11,8 +11,6 @@ from speechunits.errors import InputError
 from speechunits.speakers.campplus import CamPlusPlus, log_mel_of_kaldi
 
 SAMPLE_RATE_HZ = 16_000
-SHORTEST_S = 0.5
-"""Less says too little about who speaks."""
 
 
 class SpeakerEncoder:

@@ -9,7 +9,7 @@ source.py          pulses at a foretold pitch, and noise, which a decoder may fi
 quantizer.py       whitening and residual vector quantisation
 codec.py           `SpeechCodec`, what others use
 storage.py         codec.json + model.safetensors, and the identity of the codes
-losses.py, discriminator.py, pitch.py, data.py, telling.py, state.py, diary.py, training.py
+losses.py, listeners.py, discriminator.py, pitch.py, data.py, telling.py, state.py, diary.py, training.py
                    everything that only training needs
 """
 
