@@ -45,7 +45,6 @@ from polyvoice.stages.translate.memory import TranslationMemory
 from polyvoice.tasks import Direction
 from speechunits.audio import read_audio
 from speechunits.clustering import fit_feature_files, load_centroids
-from speechunits.codecs.encodec_model import _read_weights as read_encodec_weights
 from speechunits.codecs.speech_codec.model import CodecModel
 from speechunits.codecs.speech_codec.settings import CodecSettings
 from speechunits.codecs.speech_codec.storage import read_codec, write_codec
@@ -54,6 +53,7 @@ from speechunits.encoders.fairseq_checkpoint import read_hubert_checkpoint
 from speechunits.extracted import CodesInfo, Extracted, ExtractedInfo, UnitsInfo, read_extracted, write_extracted
 from speechunits.kmeans import KMeans, Provenance, load_kmeans, save_kmeans
 from speechunits.listing import read_list
+from speechunits.weights_file import read_weights
 from unitlm.alphabet import Bytes, Units
 from unitlm.checkpoint import load_model, read_checkpoint, save_model
 from unitlm.llama import export_llama, import_llama
@@ -348,8 +348,8 @@ FORMATS = {
     "fairseq's km.bin": Format(write_km_bin, load_centroids),
     "fairseq's HuBERT": Format(write_hubert, read_hubert_checkpoint),
     "CTranslate2's model.bin": Format(write_ctranslate2, read_ctranslate2),
-    "EnCodec weights, torch": Format(write_weights("weights.th"), read_encodec_weights),
-    "EnCodec weights, safetensors": Format(write_weights("weights.safetensors"), read_encodec_weights),
+    "weights, torch": Format(write_weights("weights.th"), read_weights),
+    "weights, safetensors": Format(write_weights("weights.safetensors"), read_weights),
     "codec: codec.json": Format(write_speech_codec("codec.json"), lambda path: read_codec(path.parent)),
     "codec: weights": Format(write_speech_codec("model.safetensors"), lambda path: read_codec(path.parent)),
     "features": Format(write_features, lambda path: fit_feature_files([path], 3, seed=0)),

@@ -228,7 +228,8 @@ class SpeechTranslator:
     def _speak(self, said: Units, voice: Voice, language: str, seed: int, watch: Stopwatch) -> Waveform:
         """Units, one a frame, in a voice."""
         codec, options, first_level = self._bundle.codec, self._options, self._first_level
-        if first_level == "none" and isinstance(codec, ToldCodec):
+        if first_level == "none":
+            assert isinstance(codec, ToldCodec)  # or `_first_level` would have refused
             with watch.time("decode"):
                 return codec.say(SpokenBy(said, voice.codes))
         with watch.time("synthesize"):
@@ -236,7 +237,7 @@ class SpeechTranslator:
                 temperature=options.temperature,
                 top_p=options.top_p,
                 best_of=options.best_of,
-                first_level="mean" if first_level == "mean" else "drawn",
+                first_level=first_level,
                 other_levels=self._other_levels,
             )
             codes = self._synthesizer.synthesize(

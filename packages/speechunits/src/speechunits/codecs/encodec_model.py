@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import torch
-from torch import Tensor
 
 from speechunits.devices import require_device
 from speechunits.digests import digest_tensors
 from speechunits.errors import InputError
 from speechunits.torchaudio_import import import_torchaudio
+from speechunits.weights_file import read_weights
 
 if TYPE_CHECKING:
     from encodec.model import EncodecModel
@@ -54,7 +54,7 @@ def load_encodec_model(kind: Kind, weights: Path | None, bandwidth_kbps: float, 
             reason = str(error).splitlines()[0]
             raise InputError(f"{url} cannot be fetched ({reason}); give a file: encodec-{kind}:FILE") from error
     else:
-        state = _read_weights(weights)
+        state = read_weights(weights)
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
@@ -72,20 +72,3 @@ def count_levels(model: "EncodecModel") -> int:
 def name_model(kind: Kind, model: "EncodecModel") -> str:
     """Return the identity of a codec: kind, weights and levels."""
     return f"encodec-{kind} {digest_tensors(model.state_dict())} levels {count_levels(model)}"
-
-
-def _read_weights(path: Path) -> dict[str, Tensor]:
-    from safetensors.torch import load_file
-
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file") from error
-    # A damaged file fails in torch's reader of opcodes, in whatever way its operands do not fit.
-    except Exception as error:
-        raise InputError(f"{path}: not a file of weights only") from error
-    if not isinstance(state, dict):
-        raise InputError(f"{path}: not a file of weights only")
-    return state

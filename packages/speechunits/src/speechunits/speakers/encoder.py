@@ -1,6 +1,5 @@
 """A speaker encoder out of its file; gradients flow through its embeddings, so that they can be asked for in a loss."""
 
-import pickle
 from pathlib import Path
 
 import torch
@@ -9,6 +8,7 @@ from torch import Tensor
 from speechunits.digests import digest_tensors
 from speechunits.errors import InputError
 from speechunits.speakers.campplus import CamPlusPlus, log_mel_of_kaldi
+from speechunits.weights_file import read_weights
 
 SAMPLE_RATE_HZ = 16_000
 
@@ -29,22 +29,17 @@ def load_speaker_encoder(path: Path, device: str = "cpu") -> SpeakerEncoder:
     """Load CAM++ as 3D-Speaker publishes it (`campplus_cn_en_common.pt`, Apache-2.0).
 
     Args:
-        path: the file, a PyTorch state dictionary.
+        path: the file, a state dictionary of PyTorch or safetensors.
         device: torch device.
 
     Raises:
         InputError: there is no such file, or it holds something else.
     """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise InputError(f"{path}: there is no speaker encoder") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise InputError(f"{path}: not a file of PyTorch weights") from error
+    state = read_weights(path)
     model = CamPlusPlus()
     try:
         model.load_state_dict(state)
-    except (RuntimeError, TypeError, AttributeError) as error:
+    except RuntimeError as error:
         raise InputError(f"{path}: not the weights of CAM++ for 192 dimensions") from error
     model.eval().requires_grad_(False).to(device)
     return SpeakerEncoder(model, f"campplus {digest_tensors(model.state_dict())}")

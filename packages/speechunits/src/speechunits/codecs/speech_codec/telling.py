@@ -11,8 +11,8 @@ from speechunits.codecs.speech_codec.quantizer import draw_levels
 # Share of a batch.
 _TOLD_NOTHING = 0.1
 # Shares of those that are told. Few levels are what synthesis gives, whose first level is the surest.
-_NO_LEVEL = 0.1
-_ONE_LEVEL = 0.55
+_NO_LEVEL = 0.5
+_ONE_LEVEL = 0.25
 # A language model's codes are often not the right ones: up to this share of an item's first level are others, most of
 # them among the nearest to the right one in its codebook.
 _WRONG_CODES = 0.8
