@@ -8,6 +8,7 @@ from typing import Annotated
 from tyro.conf import arg, subcommand
 
 from polyvoice.cli.corpus_asterisk import Asterisk
+from polyvoice.cli.corpus_gettext import Gettext
 from polyvoice.cli.corpus_importers import Covost2, Cvss, Fleurs, Gigas2s
 from polyvoice.cli.corpus_manifests import Augment, Merge, Recordings, Voices
 from polyvoice.cli.corpus_mix_voices import MixVoices
@@ -25,6 +26,7 @@ class Corpus:
         | Annotated[MixVoices, subcommand("mix-voices")]
         | Annotated[Phrasebook, subcommand("phrasebook")]
         | Annotated[Tatoeba, subcommand("tatoeba")]
+        | Annotated[Gettext, subcommand("gettext")]
         | Annotated[Asterisk, subcommand("asterisk")]
         | Annotated[Cvss, subcommand("cvss")]
         | Annotated[Covost2, subcommand("covost2")]

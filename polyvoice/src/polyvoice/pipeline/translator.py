@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 
@@ -229,9 +229,8 @@ class SpeechTranslator:
         """Units, one a frame, in a voice."""
         codec, options, first_level = self._bundle.codec, self._options, self._first_level
         if first_level == "none":
-            assert isinstance(codec, ToldCodec)  # or `_first_level` would have refused
-            with watch.time("decode"):
-                return codec.say(SpokenBy(said, voice.codes))
+            with watch.time("decode"):  # `_first_level` would have refused another codec
+                return cast("ToldCodec", codec).say(SpokenBy(said, voice.codes))
         with watch.time("synthesize"):
             how = SynthesisOptions(
                 temperature=options.temperature,
