@@ -33,7 +33,7 @@ from polyvoice.stages.translate.memory import TranslationMemory
 from polyvoice.stages.translate.opposite import choose_explaining
 from polyvoice.stages.translate.scoring import score_pairs
 from polyvoice.stages.translate.settings import CorpusSettings
-from polyvoice.tasks import Direction, recognize_speech, speak_text, translate_speech_by_text
+from polyvoice.tasks import Direction, recognize_speech, speak_text, translate_speech_by_text, translate_text
 from speechunits.runs import deduplicate
 from unitlm.checkpoint import load_model
 from unitlm.generate import Continuation
@@ -177,39 +177,74 @@ def test_transcripts_are_weighed_by_what_was_heard(
     assert translator.translate_views(views, *way, options=how).text_heard == other
 
 
+def test_translations_are_weighed_by_what_they_translate(
+    translator: UnitTranslator, pairs: list[SpokenPair], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = pairs[0]
+    units, way = units_of(pair.source), (pair.source.language, pair.target.language)
+    how = TranslateOptions(route="chain", hypotheses=3)
+    other = next(each.target.text or "" for each in pairs if each.target.language == way[1] and each != pair)
+    spelled = tuple(translator._vocabulary.encode(f"{way[1]}.text", other))
+    search = translator._search
+
+    def search_wrongly(*arguments: Any) -> list[list[Continuation]]:
+        _, slot, _ = arguments
+        found = search(*arguments)
+        if slot.name not in ("said", "tgt"):
+            return found
+        wrong = [Continuation(spelled, hypotheses[0].log_probability + 0.5, ended=True) for hypotheses in found]
+        return [[first, *hypotheses] for first, hypotheses in zip(wrong, found, strict=True)]
+
+    monkeypatch.setattr(translator, "_search", search_wrongly)
+    heard = pair.source.text or ""
+    assert translator.translate(units, *way, options=how).text_said == pair.target.text
+    assert translator.translate_text(heard, *way, options=how) == pair.target.text
+    assert translator.translate_text(heard, *way, options=replace(how, hypotheses=1, beams=2)) == other
+    # From units alone there is no text to come back to.
+    assert translator.translate_to_text(units, *way, options=replace(how, beams=2)) == other
+    # Who has not learned to translate back cannot tell.
+    monkeypatch.setattr(translator, "_lines", translator._lines - {translate_text(*reversed(way)).line})
+    assert translator.translate_text(heard, *way, options=replace(how, beams=2)) == other
+
+
 @pytest.mark.parametrize("gap", [-0.2, 0.2])
-def test_a_transcript_counts_with_half_the_log_probability_of_the_units(
-    folder: Path, pairs: list[SpokenPair], gap: float
+@pytest.mark.parametrize("of_speech", [True, False])
+def test_what_was_given_counts_with_a_part_of_its_log_probability(
+    folder: Path, pairs: list[SpokenPair], gap: float, of_speech: bool
 ) -> None:
     translator, model = UnitTranslator.load(folder, precision="fp32"), load_model(folder)
     vocabulary, pair = translator._vocabulary, pairs[0]
-    language, units = pair.source.language, units_of(pair.source).tolist()
-    views = [units, units[1:], units[:-1], units[:3]]
+    language, target, units = pair.source.language, pair.target.language, units_of(pair.source).tolist()
+    # Three views at most are counted, which have the same say; of a sentence there is one.
+    views = [units, units[1:], units[:-1], units[:3]] if of_speech else [pair.target.text or ""]
+    channel = speak_text(language) if of_speech else translate_text(language, target)
+    weight, asked = (0.5, "units") if of_speech else (0.3, f"{target}.text")
     texts = [each.source.text or "" for each in pairs if each.source.language == language][:2]
-    start, stop = vocabulary.span("units")
+    start, stop = vocabulary.span(asked)
 
-    def explain(text: str, view: list[int]) -> float:
-        prompt = speak_text(language).prompt({"text": text}, vocabulary).ids
-        answer = [start + unit for unit in view]
+    def explain(text: str, view: Any) -> float:
+        prompt = channel.prompt({channel.slots[0].name: text}, vocabulary).ids
+        answer = list(vocabulary.encode(asked, view))
         with torch.inference_mode():
             logits = model(torch.tensor([[*prompt, *answer]]))[0, len(prompt) - 1 :]
         among = torch.cat([logits[:, start:stop], logits[:, vocabulary.end, None]], dim=1).log_softmax(dim=1)
-        columns = torch.tensor([*view, stop - start])
+        columns = torch.tensor([*(each - start for each in answer), stop - start])
         return float(among.gather(1, columns[:, None]).sum())
 
-    explained = [sum(explain(text, view) for view in views[:3]) / 3 for text in texts]
+    counted = views[:3]
+    explained = [sum(explain(text, view) for view in counted) / len(counted) for text in texts]
     assert abs(explained[0] - explained[1]) > 1
-    chances = [-3.0, -3.0 + 0.5 * (explained[0] - explained[1]) + gap]
+    chances = [-3.0, -3.0 + weight * (explained[0] - explained[1]) + gap]
     hypotheses = [
         Continuation(tuple(vocabulary.encode(f"{language}.text", text)), chance, ended=True)
         for text, chance in zip(texts, chances, strict=True)
     ]
-    best = choose_explaining(translator._model, vocabulary, hypotheses, views, language)
+    best = choose_explaining(translator._model, vocabulary, hypotheses, views, channel)
     assert best == hypotheses[gap > 0]
     # What says nothing explains nothing, and who is alone needs no reasons.
     nothing = Continuation((), 0.0, ended=True)
-    assert choose_explaining(translator._model, vocabulary, [nothing, hypotheses[0]], views, language) == hypotheses[0]
-    assert choose_explaining(translator._model, vocabulary, [nothing], views, language) == nothing
+    assert choose_explaining(translator._model, vocabulary, [nothing, hypotheses[0]], views, channel) == hypotheses[0]
+    assert choose_explaining(translator._model, vocabulary, [nothing], views, channel) == nothing
 
 
 def test_units_are_chosen_in_which_the_model_recognises_the_text(

@@ -44,7 +44,8 @@ class PipelineOptions:
         beams: hypotheses of the translation's beam search; 1 takes the most probable piece or unit after the other. By
             default 4 by way of text and 1 on the direct route.
         hypotheses: by way of text, how many transcripts of the recording are weighed: the one is taken that also
-            explains what was heard, as the model would speak it. 1: the most probable one.
+            explains what was heard, as the model would speak it; and how many translations: the one is taken that,
+            translated back, also explains the transcript. 1: the most probable ones.
         neighbours: by way of text, beside how many sentences like what was heard a translation is made, if the
             translation model has a memory of sentences with their translations. 0: none.
         candidates: by way of text, how many times the units of the text are written, by drawing; those are spoken in

@@ -52,8 +52,9 @@ class TranslateOptions:
         route: `direct` from units to units, or `chain` by way of the text of both languages.
         beams: hypotheses of a beam search; 1 takes the most probable unit after the other. The units at the end of a
             chain are never searched for, nor do they depend on more than the first view.
-        hypotheses: transcripts of speech are searched for with so many beams at least, and the one is taken that also
-            explains what was heard: after which the model, speaking, finds its units probable.
+        hypotheses: transcripts of speech and translations of text are searched for with so many beams at least, and
+            the one is taken that also explains what was given: after which the model, speaking, finds its units
+            probable, or, translating back, its words.
         candidates: at the end of a chain so many sequences of units are written: the most probable one, and others by
             drawing. The one is taken in which the model itself, listening, best recognises the text that it wanted to
             say.
@@ -130,6 +131,10 @@ class _Row:
     log_probability: float = 0.0
     last_log_probability: float = 0.0
     ended: bool = True
+
+    def text(self, slot: Slot) -> str:
+        """What a slot of text says that is given, or was written before."""
+        return str(self.written.get(slot.name, self.views[0]))
 
 
 @dataclass(frozen=True)
@@ -333,8 +338,9 @@ class UnitTranslator:
                 prompts.append([*own, *beside])
                 seen.append([*both_ways[: len(own)], *map(len, beside)])
             asked = _Asked(prompts, seen, limits)
-            if spoken is not None and self._weighs(slot, spoken, options):
-                written = self._write_transcripts(asked, slot, rows, options, spoken)
+            channel = self._channel(task, slot, spoken) if options.hypotheses > 1 else None
+            if channel is not None:
+                written = self._write_explaining(asked, task, slot, rows, channel, options)
             else:
                 written = self._write(asked, slot, options)
             if is_last_of_chain and options.candidates > 1:
@@ -351,23 +357,30 @@ class UnitTranslator:
                 row.ended &= continuation.ended
         return rows
 
-    def _weighs(self, slot: Slot, spoken: str, options: TranslateOptions) -> bool:
-        """Whether a slot is a transcript of speech in a language, and several are to be weighed.
+    def _channel(self, task: Task, slot: Slot, spoken: str | None) -> Task | None:
+        """The opposite of how a text comes about: the task from it to what it was transcribed or translated from.
 
-        Where the model has not learned to speak, the most probable transcript is the best it has.
+        None where the model has not learned that, and the most probable text is the best it has.
         """
-        speak = speak_text(spoken)
-        is_transcript = slot.alphabet == speak.slots[0].alphabet
-        return is_transcript and options.hypotheses > 1 and self.can(speak)
+        before = _text_before(task, slot)
+        if before is not None:
+            opposite = translate_text(slot.alphabet.removesuffix(TEXT), before.alphabet.removesuffix(TEXT))
+        elif spoken is not None and slot.alphabet == speak_text(spoken).slots[0].alphabet:
+            opposite = speak_text(spoken)
+        else:
+            return None
+        return opposite if self.can(opposite) else None
 
-    def _write_transcripts(
-        self, asked: _Asked, slot: Slot, rows: Sequence[_Row], options: TranslateOptions, spoken: str
+    def _write_explaining(
+        self, asked: _Asked, task: Task, slot: Slot, rows: Sequence[_Row], channel: Task, options: TranslateOptions
     ) -> list[Continuation]:
-        """The transcript of each row that best explains what was heard."""
+        """The text of each row that best explains what it was transcribed or translated from."""
+        before = _text_before(task, slot)
+        given = [row.views if before is None else [row.text(before)] for row in rows]
         found = self._search(asked, slot, replace(options, beams=max(options.beams, options.hypotheses)))
         return [
-            choose_explaining(self._model, self._vocabulary, hypotheses, row.views, spoken)
-            for hypotheses, row in zip(found, rows, strict=True)
+            choose_explaining(self._model, self._vocabulary, hypotheses, views, channel)
+            for hypotheses, views in zip(found, given, strict=True)
         ]
 
     def _propose_units(
@@ -400,17 +413,17 @@ class UnitTranslator:
 
         No more of them are shown, and no more ids, than the model has seen in training.
         """
-        texts = [one for one in task.slots if one.alphabet.endswith(TEXT)]
-        if self._memory is None or slot not in texts[1:]:
+        before = _text_before(task, slot)
+        if self._memory is None or before is None:
             return []
-        way = Direction(*(each.alphabet.removesuffix(TEXT) for each in (texts[0], slot)))
+        way = Direction(*(each.alphabet.removesuffix(TEXT) for each in (before, slot)))
         ask = translate_text(way.source, way.target)
         count = min(options.neighbours, self._shown)
         if not (count and self.can(ask)):
             return []
-        text = str(row.written.get(texts[0].name, row.views[0]))
+        text = row.text(before)
         shown = as_examples(self._memory.recall(text, way, count))
-        answer = _ANSWER * len(self._vocabulary.encode(texts[0].alphabet, text))
+        answer = _ANSWER * len(self._vocabulary.encode(before.alphabet, text))
         for first in range(len(shown)):
             ids = ask.prompt({"src": text}, self._vocabulary, shown[first:]).ids
             if len(ids) + answer <= self._longest:
@@ -453,6 +466,12 @@ class UnitTranslator:
             )
             for views, both_ways, limit in zip(asked.prompts, asked.prefixes, asked.limits, strict=True)
         ]
+
+
+def _text_before(task: Task, slot: Slot) -> Slot | None:
+    """The text that a slot translates, if it is one of text that comes behind another."""
+    first, *others = [one for one in task.slots if one.alphabet.endswith(TEXT)] or [slot]
+    return first if slot in others else None
 
 
 def _cut(continuation: Continuation, limit: int) -> Continuation:
