@@ -313,12 +313,12 @@ def test_everything_is_told_often_enough(clips: Path) -> None:
     shares = {n: float(rows.float().mean()) for n, rows in alike.items()}
     # What is like none of them has a wrong code in its only level.
     others = given[~torch.stack(list(alike.values())).any(0)]
-    assert 0.2 < len(others) / rows < 0.4
+    assert 0.1 < len(others) / rows < 0.2
     assert (others[:, :, None] == model.quantizer.codebooks[0]).all(3).any(2).all()
-    assert 0.07 < shares[0] < 0.11
-    assert shares[1] > 0.2
+    assert 0.42 < shares[0] < 0.48
+    assert shares[1] > 0.1
     assert shares[2] > 0.03
-    assert shares[3] > 0.15
+    assert shares[3] > 0.08
     assert not (given[silent] == 0).all(2).any()  # who is told nothing hears something
 
 

@@ -1,4 +1,4 @@
-"""What a decoder is told in training: mostly one level, units and a voice, and everything else often enough."""
+"""What a decoder is told in training: mostly units and a voice alone, and everything else often enough."""
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from speechunits.codecs.speech_codec.quantizer import draw_levels
 
 # Share of a batch.
 _TOLD_NOTHING = 0.1
-# Shares of those that are told. Few levels are what synthesis gives, whose first level is the surest.
+# Shares of those that are told. No level is what synthesis gives by default, or the first, which is the surest.
 _NO_LEVEL = 0.5
 _ONE_LEVEL = 0.25
 # A language model's codes are often not the right ones: up to this share of an item's first level are others, most of
