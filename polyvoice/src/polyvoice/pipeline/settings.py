@@ -42,7 +42,7 @@ class PipelineOptions:
         views: how many views of the recording are heard as one, of at most 7: itself, a little faster and slower,
             and beginning within a frame. More of them mishear less, and each costs the time of encoding and reading.
         beams: hypotheses of the translation's beam search; 1 takes the most probable piece or unit after the other. By
-            default 4 by way of text and 1 on the direct route.
+            default 4 by way of text and 1 on the direct route. What is weighed is searched for with no fewer.
         hypotheses: by way of text, how many transcripts of the recording are weighed: the one is taken that also
             explains what was heard, as the model would speak it; and how many translations: the one is taken that,
             translated back, also explains the transcript. 1: the most probable ones.
