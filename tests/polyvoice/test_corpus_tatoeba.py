@@ -6,8 +6,8 @@ import pytest
 
 from polyvoice.cli.main import run
 from polyvoice.corpus.manifest import read_manifest
-from polyvoice.corpus.splits import Shares
-from polyvoice.corpus.tatoeba import TatoebaSettings, count_words, read_tatoeba
+from polyvoice.corpus.splits import Shares, count_words
+from polyvoice.corpus.tatoeba import TatoebaSettings, read_tatoeba
 
 AS_IT_IS = TatoebaSettings(simplify=False)
 

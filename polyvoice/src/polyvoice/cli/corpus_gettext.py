@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -36,11 +35,10 @@ class Gettext:
         """Read, write, and say how many."""
         from polyvoice.corpus.gettext_catalogs import GettextSettings, read_catalogs
         from polyvoice.corpus.manifest import write_manifest
-        from polyvoice.corpus.splits import Shares
+        from polyvoice.corpus.splits import Shares, describe_splits
 
         rows = read_catalogs(
             self.folder, GettextSettings(self.source, self.target, self.longest), Shares(self.dev, self.test)
         )
         write_manifest(self.out, rows)
-        splits = ", ".join(f"{split} {count:,}" for split, count in Counter(row.split for row in rows).items())
-        print(f"{self.out}: {len(rows):,} pairs ({splits})")
+        print(f"{self.out}: {len(rows):,} pairs ({describe_splits(row.split for row in rows)})")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -99,7 +98,8 @@ class Gigas2s:
 
 def _write(imported: Imported, out: Path) -> None:
     from polyvoice.corpus.manifest import write_manifest
+    from polyvoice.corpus.splits import describe_splits
 
     write_manifest(out, imported.rows)
-    splits = ", ".join(f"{split} {count:,}" for split, count in Counter(row.split for row in imported.rows).items())
+    splits = describe_splits(row.split for row in imported.rows)
     print(f"{out}: {len(imported.rows):,} pairs ({splits}); audio of {imported.missing:,} rows is not there")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +27,7 @@ class Phrasebook:
         from polyvoice.corpus.manifest import write_manifest
         from polyvoice.corpus.phrasebook.sampling import phrases
         from polyvoice.corpus.phrasebook.text_pairs import text_pairs
+        from polyvoice.corpus.splits import describe_splits
         from speechunits.files import write_atomically
 
         drawn = phrases(self.seed, self.count, domains=self.domains)
@@ -39,5 +39,5 @@ class Phrasebook:
                 cells = (phrase.key, phrase.split, phrase.template, str(int(phrase.unseen_pair)))
                 lines.append("\t".join((*cells, phrase.zh, phrase.en, phrase.es)))
             write_atomically(self.out, "".join(f"{line}\n" for line in lines).encode())
-        splits = ", ".join(f"{split} {count:,}" for split, count in Counter(phrase.split for phrase in drawn).items())
+        splits = describe_splits(phrase.split for phrase in drawn)
         print(f"{self.out}: {len(drawn):,} phrases ({splits})")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -39,11 +38,10 @@ class Tatoeba:
     def run(self) -> None:
         """Read, write, and say how many."""
         from polyvoice.corpus.manifest import write_manifest
-        from polyvoice.corpus.splits import Shares
+        from polyvoice.corpus.splits import Shares, describe_splits
         from polyvoice.corpus.tatoeba import TatoebaSettings, read_tatoeba
 
         settings = TatoebaSettings(self.source, self.target, self.longest, self.keep_numbers, not self.no_simplify)
         rows = read_tatoeba(self.pairs, settings, Shares(self.dev, self.test))
         write_manifest(self.out, rows)
-        splits = ", ".join(f"{split} {count:,}" for split, count in Counter(row.split for row in rows).items())
-        print(f"{self.out}: {len(rows):,} pairs ({splits})")
+        print(f"{self.out}: {len(rows):,} pairs ({describe_splits(row.split for row in rows)})")

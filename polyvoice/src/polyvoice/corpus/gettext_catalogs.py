@@ -14,8 +14,7 @@ from gettext import GNUTranslations
 from typing import TYPE_CHECKING
 
 from polyvoice.corpus.manifest import PairRow
-from polyvoice.corpus.splits import Shares, normalize_sentence, split_groups
-from polyvoice.corpus.tatoeba import count_words
+from polyvoice.corpus.splits import Shares, count_words, normalize_sentence, split_groups
 from polyvoice.errors import InputError
 
 if TYPE_CHECKING:

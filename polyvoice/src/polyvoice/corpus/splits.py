@@ -20,15 +20,18 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from collections import Counter
 from dataclasses import dataclass
+from math import ceil
 from typing import TYPE_CHECKING
 
 from polyvoice.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 _NOT_SPOKEN = re.compile(r"[\W_]+")
+_UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +66,23 @@ def normalize_sentence(text: str) -> str:
     return _NOT_SPOKEN.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip()
 
 
+def count_words(text: str) -> int:
+    """Words of a sentence; where a script has no spaces, two characters count as one."""
+    unspaced = len(_UNSPACED.findall(text))
+    return len(normalize_sentence(_UNSPACED.sub(" ", text)).split()) + ceil(unspaced / 2)
+
+
 def split_sentence(text: str, shares: Shares = Shares()) -> str:
     """The split of a sentence: `train`, `dev` or `test`, by the hash of its words."""
     at = hash_fraction("sentence", normalize_sentence(text))
     if at < shares.test:
         return "test"
     return "dev" if at < shares.test + shares.dev else "train"
+
+
+def describe_splits(splits: Iterable[str]) -> str:
+    """How many rows each split has, for people: `train 97, dev 2, test 1`."""
+    return ", ".join(f"{split} {count:,}" for split, count in Counter(splits).items())
 
 
 def join_splits(sentence: str, voice: str) -> str | None:

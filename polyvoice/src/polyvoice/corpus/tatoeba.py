@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from math import ceil
 from typing import TYPE_CHECKING
 
 from polyvoice.corpus.manifest import PairRow
-from polyvoice.corpus.splits import Shares, normalize_sentence, split_groups
+from polyvoice.corpus.splits import Shares, count_words, normalize_sentence, split_groups
 from polyvoice.corpus.tables import Table, read_lines, read_table
 from polyvoice.errors import InputError
 
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-_UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")
 _DIGIT = re.compile(r"\d")
 _ID = re.compile(r"\d+")
 
@@ -84,12 +82,6 @@ def read_tatoeba(path: Path, settings: TatoebaSettings, shares: Shares) -> list[
         PairRow(pair.key, None, settings.source, pair.source, None, settings.target, pair.target, None, split)
         for pair, split in zip(pairs.values(), split_groups(groups, shares), strict=True)
     ]
-
-
-def count_words(text: str) -> int:
-    """Words of a sentence; where a script has no spaces, two characters count as one."""
-    unspaced = len(_UNSPACED.findall(text))
-    return len(normalize_sentence(_UNSPACED.sub(" ", text)).split()) + ceil(unspaced / 2)
 
 
 def _is_wanted(text: str, settings: TatoebaSettings) -> bool:

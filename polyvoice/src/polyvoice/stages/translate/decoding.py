@@ -330,17 +330,19 @@ class UnitTranslator:
                     row.views = row.views[:1]
             speaks = slot.alphabet == UNITS and given.alphabet != UNITS
             limits = [options.limit(length * _UNITS_A_PIECE if speaks else length) for length in read]
+            before = _text_before(task, slot)
             prompts, seen = [], []
             for row, both_ways in zip(rows, prefixes, strict=True):
-                own, beside = self._prompts(task, row), self._recalling(task, slot, row, options)
+                own, beside = self._prompts(task, row), self._recalling(slot, before, row, options)
                 # What was heard is settled: beside the neighbours one view has its say, whatever their number.
                 own = own[:1] if beside else own
                 prompts.append([*own, *beside])
                 seen.append([*both_ways[: len(own)], *map(len, beside)])
             asked = _Asked(prompts, seen, limits)
-            channel = self._channel(task, slot, spoken) if options.hypotheses > 1 else None
+            channel = self._channel(slot, before, spoken) if options.hypotheses > 1 else None
             if channel is not None:
-                written = self._write_explaining(asked, task, slot, rows, channel, options)
+                explained = [row.views if before is None else [row.text(before)] for row in rows]
+                written = self._write_explaining(asked, slot, explained, channel, options)
             else:
                 written = self._write(asked, slot, options)
             if is_last_of_chain and options.candidates > 1:
@@ -357,12 +359,11 @@ class UnitTranslator:
                 row.ended &= continuation.ended
         return rows
 
-    def _channel(self, task: Task, slot: Slot, spoken: str | None) -> Task | None:
+    def _channel(self, slot: Slot, before: Slot | None, spoken: str | None) -> Task | None:
         """The opposite of how a text comes about: the task from it to what it was transcribed or translated from.
 
         None where the model has not learned that, and the most probable text is the best it has.
         """
-        before = _text_before(task, slot)
         if before is not None:
             opposite = translate_text(slot.alphabet.removesuffix(TEXT), before.alphabet.removesuffix(TEXT))
         elif spoken is not None and slot.alphabet == speak_text(spoken).slots[0].alphabet:
@@ -372,11 +373,14 @@ class UnitTranslator:
         return opposite if self.can(opposite) else None
 
     def _write_explaining(
-        self, asked: _Asked, task: Task, slot: Slot, rows: Sequence[_Row], channel: Task, options: TranslateOptions
+        self,
+        asked: _Asked,
+        slot: Slot,
+        given: Sequence[Sequence[Content]],
+        channel: Task,
+        options: TranslateOptions,
     ) -> list[Continuation]:
         """The text of each row that best explains what it was transcribed or translated from."""
-        before = _text_before(task, slot)
-        given = [row.views if before is None else [row.text(before)] for row in rows]
         found = self._search(asked, slot, replace(options, beams=max(options.beams, options.hypotheses)))
         return [
             choose_explaining(self._model, self._vocabulary, hypotheses, views, channel)
@@ -408,12 +412,11 @@ class UnitTranslator:
         given = task.slots[0].name
         return [task.prompt({given: view, **row.written}, self._vocabulary).ids for view in row.views]
 
-    def _recalling(self, task: Task, slot: Slot, row: _Row, options: TranslateOptions) -> list[Sequence[int]]:
+    def _recalling(self, slot: Slot, before: Slot | None, row: _Row, options: TranslateOptions) -> list[Sequence[int]]:
         """What asks for a translation beside sentences like the one that is translated, if there is a memory.
 
         No more of them are shown, and no more ids, than the model has seen in training.
         """
-        before = _text_before(task, slot)
         if self._memory is None or before is None:
             return []
         way = Direction(*(each.alphabet.removesuffix(TEXT) for each in (before, slot)))
