@@ -11,6 +11,7 @@ from speechunits.errors import InputError
 from speechunits.voice_activity import FRAME_SAMPLES, SAMPLE_RATE_HZ, Probabilities, detect_speech
 
 _FRAME_S = FRAME_SAMPLES / SAMPLE_RATE_HZ
+_HOP_S = 0.01  # between measurements of loudness
 _QUIET_S = 0.05  # how long a place must be quiet to be the quietest: one pitch period of a low voice is 0.015 s
 
 
@@ -60,6 +61,35 @@ def find_speech(waveform: Waveform, rules: SpeechRules | None = None) -> tuple[S
         InputError: silero-vad is not installed.
     """
     return join_frames(detect_speech(waveform), waveform.duration_s, rules or SpeechRules())
+
+
+def find_sound(
+    waveform: Waveform, *, below_db: float = 32.0, shortest_pause_s: float = 0.15, shortest_s: float = 0.1
+) -> tuple[Segment, ...]:
+    """Return the stretches of a clean recording that are not silent, in order: pauses inside sentences, too.
+
+    Loudness alone tells them, so that the shortest pauses are found which a detector of speech passes over, and so
+    that noise counts as sound.
+
+    Args:
+        waveform: the recording.
+        below_db: what is so much less loud than its loud places (its 95th percentile) is silent.
+        shortest_pause_s: shorter silence belongs to the sound around it.
+        shortest_s: shorter sound, such as a click, belongs to the silence.
+    """
+    hop = round(_HOP_S * waveform.rate_hz)
+    count = waveform.samples.size // hop
+    if not count:
+        return ()
+    power = np.square(waveform.samples[: count * hop], dtype=np.float64).reshape(count, hop).mean(axis=1)
+    level_db = np.convolve(10 * np.log10(power + 1e-10), np.full(3, 1 / 3), "same")
+    loud = np.flatnonzero(level_db > np.percentile(level_db, 95) - below_db)
+    if not loud.size:
+        return ()
+    breaks = np.flatnonzero(np.diff(loud) > shortest_pause_s / _HOP_S)
+    starts, stops = loud[np.concatenate(([0], breaks + 1))], loud[np.concatenate((breaks, [-1]))] + 1
+    found = (Segment(float(start * _HOP_S), float(stop * _HOP_S)) for start, stop in zip(starts, stops, strict=True))
+    return tuple(segment for segment in found if segment.duration_s >= shortest_s)
 
 
 def join_frames(probabilities: Probabilities, duration_s: float, rules: SpeechRules) -> tuple[Segment, ...]:

@@ -8,6 +8,7 @@ from typing import Annotated
 from tyro.conf import arg, subcommand
 
 from polyvoice.cli.corpus_asterisk import Asterisk
+from polyvoice.cli.corpus_cut import Cut
 from polyvoice.cli.corpus_gettext import Gettext
 from polyvoice.cli.corpus_importers import Covost2, Cvss, Fleurs, Gigas2s
 from polyvoice.cli.corpus_manifests import Augment, Merge, Recordings, Voices
@@ -34,6 +35,7 @@ class Corpus:
         | Annotated[Gigas2s, subcommand("gigas2s")]
         | Annotated[Augment, subcommand("augment")]
         | Annotated[Voices, subcommand("voices")]
+        | Annotated[Cut, subcommand("cut")]
         | Annotated[Merge, subcommand("merge")]
         | Annotated[Recordings, subcommand("recordings")],
         arg(name=""),
