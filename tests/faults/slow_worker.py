@@ -18,7 +18,7 @@ from polyvoice.corpus.speak.texts import read_texts
 from polyvoice.corpus.splits import Shares
 from polyvoice.evaluation.evaluate import evaluate
 from polyvoice.evaluation.judges import Judges
-from polyvoice.evaluation.translator import Translated
+from polyvoice.pipeline.protocol import Translated
 from speechunits.audio import Waveform
 from speechunits.runs import Runs, deduplicate
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from polyvoice.evaluation.translator import Translated
+from polyvoice.pipeline.protocol import Translated
 from speechunits.audio import Waveform
 from speechunits.runs import Runs, deduplicate
 

@@ -17,9 +17,10 @@ from polyvoice.cli.main import run
 from polyvoice.errors import InputError
 from polyvoice.evaluation.evaluate import evaluate
 from polyvoice.evaluation.judges import Judges, load_judges
+from polyvoice.evaluation.recordings import Recordings, file_stem
 from polyvoice.evaluation.results import Evaluation
 from polyvoice.evaluation.rows import EvaluatedRow
-from polyvoice.evaluation.translator import Recordings, Translated, file_stem
+from polyvoice.pipeline.protocol import Translated
 from speechunits.audio import Waveform, read_audio, write_wav
 
 WORKER = Path(__file__).with_name("evaluation_worker.py")

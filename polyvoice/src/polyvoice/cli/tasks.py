@@ -33,9 +33,10 @@ class Tasks:
 
     def run(self) -> None:
         """Print the tasks."""
+        from polyvoice.bundle.vocabulary import find_vocabulary
         from polyvoice.corpus.manifest import read_manifest
         from polyvoice.spoken import load_pairs, reverse
-        from polyvoice.stages.translate.showing import find_vocabulary, show_pair
+        from polyvoice.stages.translate.showing import show_pair
 
         vocabulary = find_vocabulary(self.vocabulary)
         row = next((row for row in read_manifest(self.manifest) if self.id in ("", row.id)), None)

@@ -51,7 +51,7 @@ class Units(Encoding):
                 print("", " ".join(task["tokens"]), sep="\t")
 
     def _find_vocabulary(self, clusters: int) -> Vocabulary:
-        from polyvoice.stages.translate.showing import find_vocabulary
+        from polyvoice.bundle.vocabulary import find_vocabulary
         from polyvoice.tasks import TEXT, Direction, build_translation_vocabulary
         from unitlm.alphabet import Bytes
 

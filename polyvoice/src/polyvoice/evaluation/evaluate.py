@@ -13,6 +13,7 @@ from polyvoice.corpus.manifest import PairRow, read_manifest
 from polyvoice.errors import InputError
 from polyvoice.evaluation.journal import Journal
 from polyvoice.evaluation.judges import Judges
+from polyvoice.evaluation.recordings import Recordings, file_stem
 from polyvoice.evaluation.results import METRICS_VERSION, Evaluation, score_directions, score_rows
 from polyvoice.evaluation.rows import EvaluatedRow, Translation, UnitRuns
 from polyvoice.evaluation.run_folder import (
@@ -35,7 +36,7 @@ from polyvoice.evaluation.staff import (
     relative_to_run,
 )
 from polyvoice.evaluation.statistics import Resampling
-from polyvoice.evaluation.translator import Recordings, Translated, file_stem
+from polyvoice.pipeline.protocol import Translated
 from polyvoice.provenance import write_speech
 from speechunits.engine import Engine, LocalEngine, in_order
 from unitlm.files import write_json

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Protocol
 from polyvoice.corpus.manifest import PairRow
 from polyvoice.errors import InputError
 from polyvoice.evaluation.judges import Judges, load_judges
+from polyvoice.evaluation.recordings import Recordings
 from polyvoice.evaluation.rows import EvaluatedRow, Translation
-from polyvoice.evaluation.translator import Recordings, Translated, Translator
 from polyvoice.evaluation.unit_encoder import ClusteredUnits, UnitEncoder, load_unit_encoder
+from polyvoice.pipeline.protocol import Translated, Translator
 from polyvoice.pipeline.settings import PipelineOptions
 from speechunits.audio import Waveform, read_audio
 from speechunits.devices import require_device

@@ -10,7 +10,7 @@ import numpy as np
 
 from polyvoice.bundle.loading import Bundle
 from polyvoice.errors import InputError
-from polyvoice.evaluation.translator import Translated
+from polyvoice.pipeline.protocol import Translated
 from polyvoice.pipeline.settings import TEXT_BEAMS, PipelineOptions
 from polyvoice.pipeline.timing import Stopwatch
 from polyvoice.pipeline.views import views_of
@@ -63,7 +63,7 @@ class Piece:
 
 
 class SpeechTranslator:
-    """Translates speech with the models of a bundle; a `polyvoice.evaluation.translator.Translator`."""
+    """Translates speech with the models of a bundle; a `polyvoice.pipeline.protocol.Translator`."""
 
     def __init__(self, bundle: Bundle, options: PipelineOptions | None = None) -> None:
         """Translate with `bundle`; its parts are read when they are first needed, or by `warm_up`."""

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 
-from polyvoice.evaluation.sequences import count_edits
+from rapidfuzz.distance import Levenshtein
+
 from polyvoice.spoken import SpokenPair
 from polyvoice.stages.translate.decoding import TranslateOptions, Translation, UnitTranslator
 from polyvoice.tasks import translate_speech, translate_speech_by_text
@@ -54,8 +55,8 @@ def _compare(pairs: Iterable[SpokenPair], answers: Iterable[Translation]) -> Ite
         if pair.target.runs is not None:
             name = "unit_error_rate" if answer.text_said is None else "unit_error_rate_chain"
             reference = pair.target.runs.units.tolist()
-            yield name, count_edits(answer.units.tolist(), reference), len(reference)
+            yield name, Levenshtein.distance(answer.units.tolist(), reference), len(reference)
         texts = (("heard", answer.text_heard, pair.source.text), ("said", answer.text_said, pair.target.text))
         for what, text, expected in texts:
             if text is not None and expected is not None:
-                yield f"{what}_error_rate", count_edits(text, expected), len(expected)
+                yield f"{what}_error_rate", Levenshtein.distance(text, expected), len(expected)

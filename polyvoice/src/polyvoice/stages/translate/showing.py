@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from polyvoice.bundle.manifest import FILE, read_manifest, resolve_inside
-from polyvoice.errors import InputError
 from polyvoice.spoken import SpokenPair
-from polyvoice.stages.stage_folder import VOCABULARY
 from polyvoice.stages.translate.data import EXERCISES, can_write, complete
 from polyvoice.tasks import UNITS, Direction
 from speechunits.runs import Units
@@ -34,19 +30,6 @@ class ShownTask:
         return " ".join(
             f"{token}*" if is_learned else token for token, is_learned in zip(self.tokens, self.learned, strict=True)
         )
-
-
-def find_vocabulary(folder: Path) -> Vocabulary:
-    """The vocabulary of the translation model of a bundle, a run or a finished stage.
-
-    Raises:
-        InputError: the folder is none of these.
-    """
-    if (folder / FILE).is_file():
-        folder = resolve_inside(folder, read_manifest(folder).stages["translate"].path)
-    if not (folder / VOCABULARY).is_file():
-        raise InputError(f"{folder}: neither a bundle nor a translation model (no {VOCABULARY})")
-    return Vocabulary.load(folder / VOCABULARY)
 
 
 def show_pair(pair: SpokenPair, vocabulary: Vocabulary) -> list[ShownTask]:
