@@ -11,6 +11,7 @@ from polyvoice.cli.corpus_asterisk import Asterisk
 from polyvoice.cli.corpus_cut import Cut
 from polyvoice.cli.corpus_gettext import Gettext
 from polyvoice.cli.corpus_importers import Covost2, Cvss, Fleurs, Gigas2s
+from polyvoice.cli.corpus_join import Join
 from polyvoice.cli.corpus_manifests import Augment, Merge, Recordings, Voices
 from polyvoice.cli.corpus_mix_voices import MixVoices
 from polyvoice.cli.corpus_phrasebook import Phrasebook
@@ -36,6 +37,7 @@ class Corpus:
         | Annotated[Augment, subcommand("augment")]
         | Annotated[Voices, subcommand("voices")]
         | Annotated[Cut, subcommand("cut")]
+        | Annotated[Join, subcommand("join")]
         | Annotated[Merge, subcommand("merge")]
         | Annotated[Recordings, subcommand("recordings")],
         arg(name=""),
