@@ -94,7 +94,7 @@ def _plan(rows: Sequence[PairRow], out: Path, count: int, longest_s: float, seed
     for _ in range(_DRAWS * count if drawn_from else 0):
         group = drawn_from[int(chance.integers(len(drawn_from)))]
         most = min(_PARTS[int(chance.integers(len(_PARTS)))], len(group))
-        parts = tuple(group[which] for which in chance.permutation(len(group))[:most])
+        parts = tuple(group[which] for which in chance.choice(len(group), most, replace=False))
         pauses_s = tuple(float(chance.uniform(*_PAUSE_S)) for _ in parts[1:])
         key = "+".join(part.id for part in parts)
         sides = ([part.source_audio for part in parts], [part.target_audio for part in parts])
