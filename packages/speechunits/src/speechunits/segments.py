@@ -156,6 +156,12 @@ def cut_at_pauses(
     return tuple(pieces)
 
 
+def cut_out(waveform: Waveform, segment: Segment) -> Waveform:
+    """The samples of a stretch of a recording; what of it lies behind the recording's end is not there."""
+    start, stop = (round(second * waveform.rate_hz) for second in (segment.start_s, segment.stop_s))
+    return Waveform(waveform.samples[start:stop], waveform.rate_hz)
+
+
 def _add_margins(speech: Sequence[Segment], duration_s: float, margin_s: float) -> tuple[Segment, ...]:
     """Widen each stretch by the margin, or by half of the pause where that is less, within the recording."""
     stops = [0.0, *(segment.stop_s for segment in speech)]

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from polyvoice.corpus.splits import UNSPACED, join_texts
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from speechunits.segments import Segment
 
-_WIDE = r"\u3040-\u30ff\u3400-\u9fff"
-_CLAUSE_ENDS = re.compile(rf"(?<=[.?!;:,])\s+|(?<=[。？！；：，])|(?<=[{_WIDE}][.?!;,])")
-_WIDE_LETTER = re.compile(rf"[{_WIDE}]")
+_CLAUSE_ENDS = re.compile(rf"(?<=[.?!;:,])\s+|(?<=[。？！；：，])|(?<={UNSPACED.pattern}[.?!;,])")
 _STRONG = tuple(".?!;:。？！；：")
 _NOT_SAID = re.compile(r"[\W_]+")
 _DIGIT = re.compile(r"\d")
@@ -62,7 +62,7 @@ def split_clauses(text: str) -> list[str]:
 
 def count_letters(clause: str) -> float:
     """How long it takes to say, in letters."""
-    wide = _WIDE_LETTER.search(clause) is not None
+    wide = UNSPACED.search(clause) is not None
     said = _DIGIT.sub("x" if wide else "x" * _LETTERS_A_DIGIT, clause)
     return len(_NOT_SAID.sub("", said)) + 0.5
 
@@ -110,7 +110,7 @@ def align_clauses(speech: Sequence[Segment], text: str, longest_s: float) -> lis
     while there != (0, 0):
         here = before[there]
         length_s, expected_s = clock[there[0]] - clock[here[0]], said[there[1]] - said[here[1]]
-        words = _join(clauses[here[1] : there[1]])
+        words = join_texts(clauses[here[1] : there[1]])
         times = float(length_s / expected_s)
         pieces.append(SpokenPiece(speech[here[0]].start_s, speech[there[0] - 1].stop_s, words, times))
         there = here
@@ -119,7 +119,3 @@ def align_clauses(speech: Sequence[Segment], text: str, longest_s: float) -> lis
 
 def _next(position: int, end: int, most: int) -> range:
     return range(position + 1, min(position + most, end) + 1)
-
-
-def _join(clauses: Sequence[str]) -> str:
-    return ("" if _WIDE_LETTER.search(clauses[0]) else " ").join(clauses)

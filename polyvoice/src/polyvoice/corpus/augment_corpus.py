@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from polyvoice.corpus.copies import name_copy
 from polyvoice.corpus.copying import Copy, Sound, name_file, require_positive, write_copies
-from polyvoice.corpus.manifest import PairRow, read_manifest
+from polyvoice.corpus.manifest import PairRow, read_manifest, turn_round
 from polyvoice.errors import InputError
 
 if TYPE_CHECKING:
@@ -66,15 +66,7 @@ def _plan(row: PairRow, number: int, out: Path, *, both_directions: bool) -> Ite
     if row.source_audio is not None:
         yield _rename(row, name_copy(row.id, number), row.source_audio, out)
     if both_directions and row.target_audio is not None:
-        turned = replace(
-            row,
-            source_lang=row.target_lang,
-            source_text=row.target_text,
-            target_audio=row.source_audio,
-            target_lang=row.source_lang,
-            target_text=row.source_text,
-        )
-        yield _rename(turned, name_copy(row.id, number, back=True), row.target_audio, out)
+        yield _rename(turn_round(row), name_copy(row.id, number, back=True), row.target_audio, out)
 
 
 def _rename(row: PairRow, key: str, clean: Path, out: Path) -> Copy:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -12,11 +12,11 @@ from polyvoice.corpus.alignment import align_clauses
 from polyvoice.corpus.copying import MANIFEST, name_file
 from polyvoice.corpus.cutting import CutSettings
 from polyvoice.corpus.flac import write_flac
-from polyvoice.corpus.manifest import PairRow, read_manifest, write_manifest
+from polyvoice.corpus.manifest import PairRow, read_manifest, turn_round, write_manifest
 from polyvoice.corpus.workers import claim_folder, open_pool
 from polyvoice.errors import InputError
-from speechunits.audio import Waveform, read_audio
-from speechunits.segments import find_sound
+from speechunits.audio import read_audio
+from speechunits.segments import Segment, cut_out, find_sound
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,27 +24,6 @@ if TYPE_CHECKING:
 SETTINGS = "cut.json"
 # Around each piece, as much as there is silence in any case.
 _MARGIN_S = 0.06
-
-
-@dataclass(frozen=True, slots=True)
-class _Side:
-    """One side of a row that may be cut: `turned` where it is the target."""
-
-    row: PairRow
-    turned: bool
-
-    @property
-    def audio(self) -> Path | None:
-        return self.row.target_audio if self.turned else self.row.source_audio
-
-    @property
-    def text(self) -> str | None:
-        return self.row.target_text if self.turned else self.row.source_text
-
-    @property
-    def languages(self) -> tuple[str, str]:
-        row = self.row
-        return (row.target_lang, row.source_lang) if self.turned else (row.source_lang, row.target_lang)
 
 
 def cut_corpus(manifest: Path, out: Path, settings: CutSettings, *, workers: int = 1) -> tuple[int, int]:
@@ -65,11 +44,12 @@ def cut_corpus(manifest: Path, out: Path, settings: CutSettings, *, workers: int
         InputError: The manifest cannot be read, nothing in it can be cut, or the folder is of other settings.
         speechunits.errors.InputError: An audio file cannot be read.
     """
-    sides: dict[Path, _Side] = {}
+    sides: dict[Path, PairRow] = {}
     for row in read_manifest(manifest):
-        for side in (_Side(row, turned=False), _Side(row, turned=True)):
-            if side.audio is not None and side.text is not None:
-                sides.setdefault(side.audio, side)
+        if row.source_audio is not None and row.source_text is not None:
+            sides.setdefault(row.source_audio, row)
+        if row.target_audio is not None and row.target_text is not None:
+            sides.setdefault(row.target_audio, turn_round(row))
     claim_folder(out, SETTINGS, asdict(settings))
     pieces: list[PairRow] = []
     recordings = 0
@@ -95,28 +75,25 @@ def _prepare(settings: CutSettings, out: Path) -> None:
     _settings, _out = settings, out
 
 
-def _cut(side: _Side) -> list[PairRow]:
-    """Write the pieces of a recording; runs in a worker."""
-    if side.audio is None or side.text is None:
+def _cut(row: PairRow) -> list[PairRow]:
+    """Write the pieces of a row's source; runs in a worker."""
+    if row.source_audio is None or row.source_text is None:
         return []
-    waveform = read_audio(side.audio)
+    waveform = read_audio(row.source_audio)
     if waveform.duration_s <= _settings.above_s:
         return []
     speech = find_sound(waveform, shortest_pause_s=_settings.shortest_pause_s)
-    rows = []
-    own, other = side.languages
-    for number, piece in enumerate(align_clauses(speech, side.text, _settings.wanted_s), start=1):
+    pieces = []
+    for number, piece in enumerate(align_clauses(speech, row.source_text, _settings.wanted_s), start=1):
         sure = 1 / _settings.surest <= piece.times <= _settings.surest
         if not sure or piece.stop_s - piece.start_s > _settings.longest_s:
             continue
-        key = f"{side.row.id}#{number}.{own}"
+        key = f"{row.id}#{number}.{row.source_lang}"
         path = name_file(key, _out)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_flac(path, _slice(waveform, piece.start_s - _MARGIN_S, piece.stop_s + _MARGIN_S))
-        rows.append(PairRow(key, path, own, piece.text, None, other, None, side.row.speaker, side.row.split))
-    return rows
-
-
-def _slice(waveform: Waveform, start_s: float, stop_s: float) -> Waveform:
-    start, stop = (max(0, round(second * waveform.rate_hz)) for second in (start_s, stop_s))
-    return Waveform(waveform.samples[start:stop], waveform.rate_hz)
+        start_s = max(0.0, piece.start_s - _MARGIN_S)
+        write_flac(path, cut_out(waveform, Segment(start_s, piece.stop_s + _MARGIN_S)))
+        pieces.append(
+            PairRow(key, path, row.source_lang, piece.text, None, row.target_lang, None, row.speaker, row.split)
+        )
+    return pieces

@@ -18,6 +18,7 @@ from rich.progress import track
 from polyvoice.corpus.copying import MANIFEST, name_file
 from polyvoice.corpus.flac import write_flac
 from polyvoice.corpus.manifest import PairRow, read_manifest, write_manifest
+from polyvoice.corpus.splits import join_texts
 from polyvoice.corpus.workers import claim_folder, open_pool
 from polyvoice.errors import InputError
 from speechunits.audio import Waveform, read_audio
@@ -75,7 +76,7 @@ def join_corpus(
     if not planned:
         raise InputError(f"{manifest}: no two recordings of a speaker fit into {longest_s:g} s")
     console = Console(stderr=True)
-    with open_pool(workers, _do_nothing, ()) as pool:
+    with open_pool(workers) as pool:
         written = pool.map(_write, planned, chunksize=8)
         for _ in track(written, "joining", len(planned), console=console, disable=not console.is_terminal):
             pass
@@ -124,10 +125,7 @@ def _join(key: str, parts: Sequence[PairRow], out: Path) -> PairRow:
 
 def _join_texts(texts: Sequence[str | None]) -> str | None:
     known = [text for text in texts if text]
-    if len(known) < len(texts):
-        return None
-    spaced = any(" " in text or text.isascii() for text in known)
-    return (" " if spaced else "").join(known)
+    return join_texts(known) if len(known) == len(texts) else None
 
 
 def _length_s(path: Path) -> float:
@@ -135,10 +133,6 @@ def _length_s(path: Path) -> float:
         return float(soundfile.info(path).duration)
     except (OSError, soundfile.LibsndfileError):
         raise InputError(f"{path}: cannot be read as audio") from None
-
-
-def _do_nothing() -> None:
-    """Workers need nothing but what they are given."""
 
 
 def _write(joined: _Joined) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -120,6 +120,23 @@ def read_manifest(path: Path) -> list[PairRow]:
     if not rows:
         raise InputError(f"{path}: the manifest has no rows")
     return rows
+
+
+def turn_round(row: PairRow) -> PairRow:
+    """The same row as an example of the opposite direction.
+
+    Raises:
+        InputError: The row has neither audio nor text of the target, which would be its source.
+    """
+    return replace(
+        row,
+        source_audio=row.target_audio,
+        source_lang=row.target_lang,
+        source_text=row.target_text,
+        target_audio=row.source_audio,
+        target_lang=row.source_lang,
+        target_text=row.source_text,
+    )
 
 
 def write_manifest(path: Path, rows: Sequence[PairRow]) -> None:

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _NOT_SPOKEN = re.compile(r"[\W_]+")
-_UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")
+UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")
+"""A letter of a script without spaces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +69,13 @@ def normalize_sentence(text: str) -> str:
 
 def count_words(text: str) -> int:
     """Words of a sentence; where a script has no spaces, two characters count as one."""
-    unspaced = len(_UNSPACED.findall(text))
-    return len(normalize_sentence(_UNSPACED.sub(" ", text)).split()) + ceil(unspaced / 2)
+    unspaced = len(UNSPACED.findall(text))
+    return len(normalize_sentence(UNSPACED.sub(" ", text)).split()) + ceil(unspaced / 2)
+
+
+def join_texts(texts: Sequence[str]) -> str:
+    """Texts of one language as one: with spaces between them, where its script has any."""
+    return ("" if UNSPACED.search("".join(texts)) else " ").join(texts)
 
 
 def split_sentence(text: str, shares: Shares = Shares()) -> str:

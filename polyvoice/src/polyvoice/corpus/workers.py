@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def open_pool(
-    workers: int, prepare: Callable[..., None], arguments: tuple[object, ...]
+    workers: int, prepare: Callable[..., None] | None = None, arguments: tuple[object, ...] = ()
 ) -> Iterator[ProcessPoolExecutor]:
     """Start processes that end with this one, however it ends; an error cancels what they have not begun.
 
@@ -28,7 +28,7 @@ def open_pool(
 
     Args:
         workers: How many.
-        prepare: Runs first in each worker; must not fail.
+        prepare: Runs first in each worker; must not fail. None where workers need nothing but what they are given.
         arguments: What it is called with.
     """
     with ProcessPoolExecutor(workers, initializer=_start_worker, initargs=(prepare, arguments)) as pool:
@@ -65,10 +65,11 @@ def claim_folder(folder: Path, name: str, settings: Mapping[str, Any]) -> None:
         raise InputError(f"{path}: this folder was begun with other settings; go on with those, or in a new folder")
 
 
-def _start_worker(prepare: Callable[..., None], arguments: tuple[object, ...]) -> None:
+def _start_worker(prepare: Callable[..., None] | None, arguments: tuple[object, ...]) -> None:
     # A worker whose parent was killed would wait for work for ever, with all its memory.
     Thread(target=_exit_with_parent, daemon=True).start()
-    prepare(*arguments)
+    if prepare is not None:
+        prepare(*arguments)
 
 
 def _exit_with_parent() -> None:

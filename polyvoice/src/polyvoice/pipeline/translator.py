@@ -20,7 +20,7 @@ from polyvoice.stages.translate.decoding import TranslateOptions, Translation
 from speechunits.audio import Waveform, resample
 from speechunits.codecs.protocol import Codes, SpokenBy, ToldCodec, decode_softly, told_of
 from speechunits.runs import Runs, Units, deduplicate, expand
-from speechunits.segments import Segment, cut_at_pauses
+from speechunits.segments import Segment, cut_at_pauses, cut_out
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -176,7 +176,7 @@ class SpeechTranslator:
             voice = self._hear(waveform, cuts, source, Stopwatch())
         watch.add(voice.seconds)
         for number, cut in enumerate(cuts):
-            yield self._translate_piece(_slice(waveform, cut), cut, source, target, voice, seed + number, watch)
+            yield self._translate_piece(cut_out(waveform, cut), cut, source, target, voice, seed + number, watch)
             watch = Stopwatch()
 
     def translate(
@@ -263,12 +263,7 @@ class SpeechTranslator:
         """The voice of a recording's longest piece, or of as much of it as a prompt may have."""
         longest = max(cuts, key=lambda cut: cut.duration_s)
         stop_s = min(longest.stop_s, longest.start_s + self._options.longest_voice_s)
-        prompt = _slice(waveform, Segment(longest.start_s, stop_s))
+        prompt = cut_out(waveform, Segment(longest.start_s, stop_s))
         with watch.time("voice"):
             units, codes = self._units(prompt)[0], self._bundle.codec.encode(prompt)
         return Voice(units, codes, language, watch.seconds)
-
-
-def _slice(waveform: Waveform, segment: Segment) -> Waveform:
-    start, stop = (round(second * waveform.rate_hz) for second in (segment.start_s, segment.stop_s))
-    return Waveform(waveform.samples[start:stop], waveform.rate_hz)
