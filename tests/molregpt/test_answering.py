@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from molregpt.answering import answer_question, check_reply
-from molregpt.backends.protocol import Reply
-from molregpt.records import Example, Pair, Question, Usage
+from molregpt.records import Example, Pair, Question, Reply, Usage
 from unitlm.task import Message
 
 NEAREST = Pair("7", "CCO", "The molecule is ethanol.")

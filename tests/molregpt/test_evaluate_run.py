@@ -16,11 +16,12 @@ from molregpt.backends import BackendOptions, BudgetError, Prices, ServerOptions
 from molregpt.data.shipped import sample_pairs
 from molregpt.database import Database
 from molregpt.errors import InputError
-from molregpt.evaluation.evaluate import evaluate, evaluate_pairs
+from molregpt.evaluation.evaluate import evaluate_pairs
 from molregpt.evaluation.options import EvaluationOptions
 from molregpt.evaluation.results import Evaluation
 from molregpt.metrics.captions import score_captions
 from molregpt.records import Answer, Direction, Pair, Question, Usage
+from molregpt.report.evaluate import evaluate
 from molregpt.retrieval.strategies import create_retriever
 
 PAIRS = sample_pairs()[:30]

@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from molregpt.backends.protocol import Reply
 from molregpt.prompts import render_repair
-from molregpt.records import Answer, Direction, Question, Usage
+from molregpt.records import Answer, Direction, Question, Reply, Usage
 from unitlm.task import Message
 
 if TYPE_CHECKING:

@@ -115,6 +115,23 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class Reply:
+    """One reply of a model, as it came.
+
+    Attributes:
+        text: What the model wrote; empty when it wrote nothing.
+        problem: Why the server's body holds no message, in one line; empty when it holds one.
+        finish_reason: Why the model stopped, as the server says (`stop`, `length`, ...).
+        usage: What the reply cost.
+    """
+
+    text: str
+    problem: str = ""
+    finish_reason: str = ""
+    usage: Usage = field(default_factory=Usage)
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What a back end says, and how it came to say it.
 

@@ -21,9 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from molregpt.backends.options import BackendOptions
-    from molregpt.backends.protocol import Reply
     from molregpt.prompts import Prompt
-    from molregpt.records import Question
+    from molregpt.records import Question, Reply
     from unitlm.task import Message
 
 

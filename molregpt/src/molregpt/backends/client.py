@@ -16,11 +16,11 @@ import httpx
 from molregpt.backends.account import Account
 from molregpt.backends.cache import ReplyCache, encode_canonical, request_key
 from molregpt.backends.options import DEFAULT_KEY_VARIABLE, ServerOptions
-from molregpt.backends.protocol import BackendError, Reply
+from molregpt.backends.protocol import BackendError
 from molregpt.backends.retry import LONGEST_RETRY_AFTER_S, backoff_delay_s, is_transient, parse_retry_after
 from molregpt.errors import InputError
 from molregpt.prompts import count_message_tokens, estimate_tokens
-from molregpt.records import Usage
+from molregpt.records import Reply, Usage
 
 if TYPE_CHECKING:
     from unitlm.task import Message

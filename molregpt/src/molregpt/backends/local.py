@@ -8,16 +8,13 @@ from functools import cached_property
 import torch
 
 from molregpt.errors import InputError
-from molregpt.local.candidates import RELATIVES, judge, propose
+from molregpt.local.candidates import CANDIDATES, RELATIVES, judge, propose
 from molregpt.local.captions import DRAWN, gather
 from molregpt.local.composing import compose
 from molregpt.local.model import LocalModel
 from molregpt.local.ranking import rank
 from molregpt.records import Answer, Question
 from molregpt.relatives.structures import Structures
-
-CANDIDATES = 8
-"""Molecules drawn beside the greedy one."""
 
 _SEED = 0
 

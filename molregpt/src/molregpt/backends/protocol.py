@@ -1,16 +1,14 @@
-"""What every back end is to its callers, and what a model's reply is before it has been checked."""
+"""What every back end is to its callers."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from molregpt.errors import InputError
-from molregpt.records import Usage
 
 if TYPE_CHECKING:
     from molregpt.prompts import Prompt
-    from molregpt.records import Answer, Question
+    from molregpt.records import Answer, Question, Usage
 
 
 class BackendError(InputError):
@@ -23,23 +21,6 @@ class NoExampleError(InputError):
 
 class BudgetError(BackendError):
     """The next request could cost more than what is left of the budget; it was not sent."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """One reply of a model, as it came.
-
-    Attributes:
-        text: What the model wrote; empty when it wrote nothing.
-        problem: Why the server's body holds no message, in one line; empty when it holds one.
-        finish_reason: Why the model stopped, as the server says (`stop`, `length`, ...).
-        usage: What the reply cost.
-    """
-
-    text: str
-    problem: str = ""
-    finish_reason: str = ""
-    usage: Usage = field(default_factory=Usage)
 
 
 @runtime_checkable

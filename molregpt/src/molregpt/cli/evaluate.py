@@ -41,7 +41,7 @@ class Evaluate:
     def run(self) -> None:
         """Run the evaluation, and print its scores."""
         from molregpt.cli.output import print_evaluation
-        from molregpt.evaluation.evaluate import evaluate
+        from molregpt.report.evaluate import evaluate
 
         result = evaluate(self.direction, self.test, self.out, self.backend, self.options, self.settings)
         print_evaluation(result, self.out, as_json=self.json)

@@ -37,7 +37,7 @@ class Relevance:
         from molregpt.database import Database, join_tables
         from molregpt.files import make_folder
         from molregpt.naming import Namer
-        from molregpt.relevance.training import learn_relevance
+        from molregpt.retrieval.learning import learn_relevance
 
         make_folder(self.out.parent)  # before minutes of learning
         pairs = join_tables([(table.name, read_pairs(table)) for table in self.pairs])

@@ -1,4 +1,4 @@
-"""An evaluation from its tables to its files."""
+"""An evaluation from its pairs to its files."""
 
 from __future__ import annotations
 
@@ -27,37 +27,6 @@ ROWS_FILE = "rows.jsonl"
 REPLIES_FILE = "replies.sqlite"
 
 
-def evaluate(
-    direction: Direction, test: Path, out: Path, backend: str, options: EvaluationOptions, settings: BackendOptions
-) -> Evaluation:
-    """Answer a test table, score the answers beside the neighbour baseline, and write a report.
-
-    Writes scores.json, rows.jsonl and report.html into `out`. A run that was stopped, however, is continued by the
-    same call: rows that were answered are not asked again, and neither is a server for a reply that it has given
-    (kept in `out` too, unless the settings name another cache).
-
-    Args:
-        direction: Which way the questions go.
-        test: The test table.
-        out: The run's folder.
-        backend: `neighbour`, `local`, the folder of a model, or the URL of a server.
-        options: How the run is made.
-        settings: How the back end is used.
-
-    Raises:
-        InputError: A table, a strategy or the back end cannot be used, or `out` holds a run with other settings.
-    """
-    from molregpt.data.table import read_pairs
-    from molregpt.database import open_database
-    from molregpt.report.run_report import write_run_report
-
-    pairs = read_pairs(test)
-    database = open_database(options.pool)
-    evaluation = evaluate_pairs(direction, pairs[: options.limit or None], database, out, backend, options, settings)
-    write_run_report(out / "report.html", evaluation, database)
-    return evaluation
-
-
 def evaluate_pairs(
     direction: Direction,
     pairs: Sequence[Pair],
@@ -68,9 +37,24 @@ def evaluate_pairs(
     settings: BackendOptions,
     spent: Usage | None = None,
 ) -> Evaluation:
-    """As `evaluate`, for tables that are already read, and without the report.
+    """Answer the pairs, and score the answers beside the neighbour baseline.
 
-    The budget is for all runs that made the folder together, and for what was `spent` before.
+    Writes scores.json and rows.jsonl into `out`. A run that was stopped, however, is continued by the same call: rows
+    that were answered are not asked again, and neither is a server for a reply that it has given (kept in `out` too,
+    unless the settings name another cache).
+
+    Args:
+        direction: Which way the questions go.
+        pairs: What is asked, with the right answers.
+        database: Where examples come from.
+        out: The run's folder.
+        backend: `neighbour`, `local`, the folder of a model, or the URL of a server.
+        options: How the run is made.
+        settings: How the back end is used; its budget is for all runs that made the folder together.
+        spent: What counts against the budget, too.
+
+    Raises:
+        InputError: A strategy or the back end cannot be used, or `out` holds a run with other settings.
     """
     from molregpt.backends import ServerBackend, create_backend
     from molregpt.database import digest_pairs

@@ -25,6 +25,9 @@ from unitlm.generate import Continuation
 if TYPE_CHECKING:
     from molregpt.relatives.structures import Structures
 
+CANDIDATES = 8
+"""Molecules drawn beside the greedy one."""
+
 RELATIVES = 24
 """Known molecules and forms of them, beside those neighbours, of which the model is asked what it makes."""
 

@@ -17,12 +17,11 @@ import torch
 from numpy.typing import NDArray
 from rich.progress import track
 
-from molregpt.backends.local import CANDIDATES
 from molregpt.console import messages
 from molregpt.data.table import read_pairs
 from molregpt.database import Database, join_tables, keep_readable
 from molregpt.errors import InputError
-from molregpt.local.candidates import judge, judge_relatives, propose
+from molregpt.local.candidates import CANDIDATES, judge, judge_relatives, propose
 from molregpt.local.model import TUNED, LocalModel, load_local_model
 from molregpt.local.neighbours import SUPPORTING
 from molregpt.local.ranking import Judged, Stage, Weights

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from molregpt.data.shipped import shipped_names, shipped_structures
 from molregpt.database import Database
+from molregpt.fingerprints import FINGERPRINTS
 from molregpt.records import Pair
-from molregpt.retrieval.molecules import FINGERPRINTS
 
 if TYPE_CHECKING:
     from molindex.captions import CaptionIndex

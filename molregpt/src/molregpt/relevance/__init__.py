@@ -5,5 +5,4 @@ checks.py      what a caption says that can be checked of a molecule
 molecules.py   a molecule beside its neighbours, in figures
 captions.py    a caption beside its neighbours, in figures
 network.py     from these figures to the overlap that is to be expected
-training.py    learns it: each pair of the pool asks for its own answer, without itself
 """

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from molregpt.database import open_database
 from molregpt.files import make_folder
+from molregpt.fingerprints import FINGERPRINTS
 from molregpt.relatives.structures import Structures
 from molregpt.retrieval.captions import TOKENIZERS
-from molregpt.retrieval.molecules import FINGERPRINTS
 
 if TYPE_CHECKING:
     from molindex.engine import Engine

@@ -4,21 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from molindex.fingerprints import Fingerprint
+from molregpt.fingerprints import FINGERPRINTS
 from molregpt.records import Example
 from molregpt.retrieval.base import NO_ROWS
 
 if TYPE_CHECKING:
     from molregpt.database import Database
-
-Metric = Literal["dice", "tanimoto"]
-
-FINGERPRINTS: dict[str, tuple[Fingerprint, Metric]] = {
-    # The paper's text: Morgan fingerprints compared by Dice (arXiv 2306.06615, section 3.1).
-    "morgan": (Fingerprint("morgan", radius=2, size=2048), "dice"),
-    # Its released code: `--m2c_method morgan` calls RDKFingerprint and FingerprintSimilarity, that is Tanimoto.
-    "rdkit": (Fingerprint("rdkit", size=2048), "tanimoto"),
-}
 
 
 class FingerprintRetriever:

@@ -87,6 +87,11 @@ def align_clauses(speech: Sequence[Segment], text: str, longest_s: float) -> lis
     rate = float(letters.sum() / seconds.sum())
     pauses = [after.start_s - before.stop_s for before, after in pairwise(speech)]
     clock, said = (np.concatenate(([0.0], np.cumsum(each))) for each in (seconds, letters / rate))
+
+    def lengths_s(here: tuple[int, int], there: tuple[int, int]) -> tuple[float, float]:
+        """Of the speech between two places, and of the clauses between them at the recording's rate."""
+        return float(clock[there[0]] - clock[here[0]]), float(said[there[1]] - said[here[1]])
+
     end = (len(speech), len(clauses))
     cheapest: dict[tuple[int, int], float] = {(0, 0): 0.0}
     before: dict[tuple[int, int], tuple[int, int]] = {}
@@ -96,7 +101,7 @@ def align_clauses(speech: Sequence[Segment], text: str, longest_s: float) -> lis
         for there in ((i, j) for i in _next(here[0], end[0], _STRETCHES) for j in _next(here[1], end[1], _CLAUSES)):
             if (there[0] == end[0]) != (there[1] == end[1]) or abs(clock[there[0]] - said[there[1]]) > _DRIFT_S:
                 continue
-            length_s, expected_s = clock[there[0]] - clock[here[0]], said[there[1]] - said[here[1]]
+            length_s, expected_s = lengths_s(here, there)
             cost = cheapest[here] + _CUT_COST + _LONG_COST * max(0.0, length_s - longest_s)
             cost += _RATE_COST * float(np.log(length_s / expected_s) ** 2) * min(expected_s * rate, _SURE_LETTERS)
             if there != end:
@@ -109,10 +114,9 @@ def align_clauses(speech: Sequence[Segment], text: str, longest_s: float) -> lis
     pieces, there = [], end
     while there != (0, 0):
         here = before[there]
-        length_s, expected_s = clock[there[0]] - clock[here[0]], said[there[1]] - said[here[1]]
+        length_s, expected_s = lengths_s(here, there)
         words = join_texts(clauses[here[1] : there[1]])
-        times = float(length_s / expected_s)
-        pieces.append(SpokenPiece(speech[here[0]].start_s, speech[there[0] - 1].stop_s, words, times))
+        pieces.append(SpokenPiece(speech[here[0]].start_s, speech[there[0] - 1].stop_s, words, length_s / expected_s))
         there = here
     return pieces[::-1]
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import track
-
 from polyvoice.corpus.augment import augment
 from polyvoice.corpus.flac import write_flac
 from polyvoice.corpus.growing import GrowingTable
 from polyvoice.corpus.manifest import COLUMNS, PairRow, format_row
 from polyvoice.corpus.splits import hash_fraction
-from polyvoice.corpus.workers import claim_folder, open_pool
+from polyvoice.corpus.workers import claim_folder, open_pool, work_through
 from polyvoice.errors import InputError
 from speechunits.audio import read_audio
 
@@ -89,10 +86,7 @@ def write_copies(
             if lines.get(key) != line:
                 raise InputError(f"{table.path}: row {key} was made from another manifest; use another folder")
         waiting = [copy for copy in copies if copy.row.id not in table.keys]
-        console = Console(stderr=True)
-        rows = zip(waiting, pool.map(_write_sounds, waiting, chunksize=8), strict=True)
-        hidden = not console.is_terminal
-        for copy, _ in track(rows, "augmenting", len(waiting), console=console, disable=hidden):
+        for copy, _ in zip(waiting, work_through(pool, "augmenting", _write_sounds, waiting), strict=True):
             table.append([lines[copy.row.id]])
         return len(table.keys)
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import track
-
 from polyvoice.corpus.alignment import align_clauses
 from polyvoice.corpus.copying import MANIFEST, name_file
 from polyvoice.corpus.cutting import CutSettings
 from polyvoice.corpus.flac import write_flac
 from polyvoice.corpus.manifest import PairRow, read_manifest, turn_round, write_manifest
-from polyvoice.corpus.workers import claim_folder, open_pool
+from polyvoice.corpus.workers import claim_folder, open_pool, work_through
 from polyvoice.errors import InputError
 from speechunits.audio import read_audio
 from speechunits.segments import Segment, cut_out, find_sound
@@ -54,9 +51,7 @@ def cut_corpus(manifest: Path, out: Path, settings: CutSettings, *, workers: int
     pieces: list[PairRow] = []
     recordings = 0
     with open_pool(workers, _prepare, (settings, out)) as pool:
-        console = Console(stderr=True)
-        found = pool.map(_cut, sides.values(), chunksize=8)
-        for rows in track(found, "cutting", len(sides), console=console, disable=not console.is_terminal):
+        for rows in work_through(pool, "cutting", _cut, sides.values()):
             pieces += rows
             recordings += bool(rows)
     if not pieces:

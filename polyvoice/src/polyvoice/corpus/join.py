@@ -7,19 +7,18 @@ Translation", Kondo et al., NAACL SRW 2021).
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import soundfile
-from rich.console import Console
-from rich.progress import track
 
 from polyvoice.corpus.copying import MANIFEST, name_file
 from polyvoice.corpus.flac import write_flac
 from polyvoice.corpus.manifest import PairRow, read_manifest, write_manifest
 from polyvoice.corpus.splits import join_texts
-from polyvoice.corpus.workers import claim_folder, open_pool
+from polyvoice.corpus.workers import claim_folder, open_pool, work_through
 from polyvoice.errors import InputError
 from speechunits.audio import Waveform, read_audio
 
@@ -75,11 +74,8 @@ def join_corpus(
     planned = list(_plan(rows, out, count, longest_s, seed))
     if not planned:
         raise InputError(f"{manifest}: no two recordings of a speaker fit into {longest_s:g} s")
-    console = Console(stderr=True)
     with open_pool(workers) as pool:
-        written = pool.map(_write, planned, chunksize=8)
-        for _ in track(written, "joining", len(planned), console=console, disable=not console.is_terminal):
-            pass
+        deque(work_through(pool, "joining", _write, planned), maxlen=0)
     write_manifest(out / MANIFEST, [joined.row for joined in planned])
     return len(planned)
 

@@ -8,14 +8,21 @@ import os
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from threading import Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from polyvoice.errors import InputError
 from speechunits.files import write_atomically
+from speechunits.progress import show_progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
     from pathlib import Path
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+# Items that a worker gets at once.
+_CHUNK = 8
 
 
 @contextmanager
@@ -39,6 +46,23 @@ def open_pool(
             # Else an interrupted run would first do all the rest, which nobody would then write.
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def work_through(
+    pool: ProcessPoolExecutor, doing: str, work: Callable[[Item], Result], items: Collection[Item]
+) -> Iterator[Result]:
+    """What work gives for each item, in their order, under a progress bar.
+
+    Args:
+        pool: Of `open_pool`.
+        doing: Stands beside the bar.
+        work: Runs in a worker, so that it is a function of a module.
+        items: Are sent to workers.
+    """
+    with show_progress(doing, len(items)) as advance:
+        for result in pool.map(work, items, chunksize=_CHUNK):
+            yield result
+            advance(1)
 
 
 def claim_folder(folder: Path, name: str, settings: Mapping[str, Any]) -> None:

@@ -13,8 +13,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 
 from polyvoice.corpus.manifest import PairRow
 from polyvoice.errors import InputError
@@ -34,6 +32,7 @@ from polyvoice.tasks import (
     translate_speech_to_text,
     translate_text,
 )
+from speechunits.progress import show_progress
 from speechunits.runs import Units, deduplicate
 from unitlm.alphabet import Alphabet, Bytes, Content, Pieces
 from unitlm.shards import Example, deal, write_shards
@@ -302,7 +301,6 @@ def disturb_text(text: str, letters: str, rate: float, chance: np.random.Generat
 def _recall(pairs: Sequence[SpokenPair], memory: TranslationMemory, settings: CorpusSettings) -> list[list[Recalled]]:
     """The neighbours of each pair's source text, none that says the same; twice as many as are shown."""
     recalled: list[list[Recalled]] = [[] for _ in pairs]
-    console = Console(stderr=True)
     if not settings.neighbours:
         return recalled
     texts: dict[Direction, dict[str, list[int]]] = {}
@@ -312,11 +310,11 @@ def _recall(pairs: Sequence[SpokenPair], memory: TranslationMemory, settings: Co
             texts.setdefault(way, {}).setdefault(pair.source.text, []).append(row)
     for way, rows in texts.items():
         found = memory.recall_all(list(rows), way, 2 * settings.neighbours)
-        doing = f"neighbours of {way.source}-{way.target}"
-        shown = track(found, doing, len(rows), console=console, disable=not console.is_terminal)
-        for same, near in zip(rows.values(), shown, strict=True):
-            for row in same:
-                recalled[row] = near
+        with show_progress(f"neighbours of {way.source}-{way.target}", len(rows)) as advance:
+            for same, near in zip(rows.values(), found, strict=True):
+                for row in same:
+                    recalled[row] = near
+                advance(1)
     return recalled
 
 
