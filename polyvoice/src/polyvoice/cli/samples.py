@@ -7,6 +7,8 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
+from polyvoice.bundle.shipped import Recordings
+
 
 @dataclass(frozen=True)
 class Samples:
@@ -22,6 +24,9 @@ class Samples:
     """Folder of a finished `polyvoice evaluate`."""
     bundle: Path | None = None
     """Models that translate the shipped recordings; those that ship with this package by default."""
+    recordings: Recordings = "few"
+    """Of those that ship: six of each direction, a real speaker's among them, or the twenty phrases of each direction
+    that the bundle's card has scores of."""
     count: int = 20
     """Samples of each direction."""
     draw: int = 0
@@ -39,5 +44,5 @@ class Samples:
         from polyvoice.cli.evaluate import Evaluate
 
         folder = self.out / "evaluation"
-        Evaluate(manifest=shipped_recordings(), out=folder, bundle=self.bundle).run()
+        Evaluate(manifest=shipped_recordings(self.recordings), out=folder, bundle=self.bundle).run()
         return folder
