@@ -20,9 +20,10 @@ import pytest
 
 import molregpt.cli
 import polyvoice.cli.main
-import polyvoice.shipped
 import speechunits.cli.main
 from molregpt.data.shipped import sample_pairs
+from polyvoice.bundle.shipped import shipped_recordings
+from polyvoice.corpus.manifest import read_manifest
 
 DOCS = Path(__file__).parents[2] / "docs"
 RUN = {"polyvoice": polyvoice.cli.main.run, "molregpt": molregpt.cli.run, "speechunits": speechunits.cli.main.run}
@@ -78,15 +79,12 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The user's folder: recordings, tables."""
     folder = tmp_path_factory.mktemp("tutorial")
     (folder / "audio").mkdir()
-    shipped = Path(polyvoice.shipped.__path__[0]) / "recordings" / "audio"
-    both = {of: shipped.glob(f"{of.name.removesuffix('.en.flac')}.*") for of in sorted(shipped.glob("*.en.flac"))}
-    others = {target: set(found) - {target} for target, found in both.items()}
-    pairs_of_two = {target: found for target, found in others.items() if len(found) == 1}
+    rows = [row for row in read_manifest(shipped_recordings()) if (row.source_lang, row.target_lang) == ("es", "en")]
     header = "id\tsource_audio\tsource_lang\ttarget_audio\ttarget_lang\ttarget_text\tsplit"
     lines, half = [], []
-    for number, (target, [source]) in enumerate(pairs_of_two.items(), start=1):
-        shutil.copy(source, folder / "audio" / f"{number:03d}.es.flac")
-        shutil.copy(target, folder / "audio" / f"{number:03d}.en.flac")
+    for number, row in enumerate(rows, start=1):
+        shutil.copy(str(row.source_audio), folder / "audio" / f"{number:03d}.es.flac")
+        shutil.copy(str(row.target_audio), folder / "audio" / f"{number:03d}.en.flac")
         split = {5: "dev", 6: "test"}.get(number, "train")
         audio = f"{number:03d}\taudio/{number:03d}.es.flac\tes\taudio/{number:03d}.en.flac\ten"
         lines.append(f"{audio}\t\t{split}")
